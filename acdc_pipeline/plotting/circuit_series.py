@@ -31,11 +31,23 @@ Link = Callable[[Node], str | None]
 
 @dataclass(frozen=True)
 class SeriesEdge:
-    """An edge of at least one of the circuits, with the method's score if there is one."""
+    """An edge of at least one of the circuits.
+
+    Args:
+        score: the method's, if there is one.
+        live: in which circuits it is on a path from `input` to `logits`; None for all that have it.
+    """
 
     edge: Edge
     present: Presence
     score: float | None
+    live: Presence | None = None
+
+    @property
+    def dead(self) -> Presence:
+        """In which circuits it is on no such path."""
+        live = self.present if self.live is None else self.live
+        return tuple(inside and not lives for inside, lives in zip(self.present, live, strict=True))
 
 
 @dataclass(frozen=True)
@@ -50,11 +62,16 @@ class _Line:
 
 @dataclass(frozen=True)
 class SeriesFigure:
-    """An `<svg>` element, and the numbers of edges in it and left out."""
+    """An `<svg>` element, and the numbers of edges in it and left out.
+
+    Args:
+        has_dead: whether an edge in it is in some circuit on no path from `input` to `logits`.
+    """
 
     svg: str
     drawn: int
     left_out: int
+    has_dead: bool = False
 
 
 def draw_series(
@@ -62,7 +79,8 @@ def draw_series(
 ) -> SeriesFigure:
     """Draw `edges`; of more than 300, those in the smallest circuits, then by |score|.
 
-    In a graph with spans these are columns, as in `draw_circuit`.
+    In a graph with spans these are columns, as in `draw_circuit`. An edge on no path from input to
+    logits is dashed in the circuits in which it is dead.
 
     Args:
         edges: the edges of all circuits, in the graph's order.
@@ -89,7 +107,8 @@ def draw_series(
         *_nodes(lines, layout, shown, link),
         "</svg>",
     ]
-    return SeriesFigure("\n".join(parts), len(chosen), len(edges) - len(chosen))
+    has_dead = any(any(item.dead) for item in chosen)
+    return SeriesFigure("\n".join(parts), len(chosen), len(edges) - len(chosen), has_dead)
 
 
 def _select(edges: Sequence[SeriesEdge]) -> list[SeriesEdge]:
@@ -122,13 +141,17 @@ def _edges(drawn: Sequence[_Line], layout: CircuitLayout, shown: int) -> list[st
         item, edge = placed.item, placed.item.edge
         strength = math.sqrt(abs(item.score or 0.0) / largest) if largest else 0.4
         x, y = path[-1]
+        dead = ""
+        if any(item.dead):
+            css = "dead" if item.dead[shown] else ""
+            dead = f'class="{css}" data-dead="{_digits(item.dead)}" '
         # The page highlights the edges of a node by `data-s` and `data-d`.
         line = (
             f'<g class="edge {edge.slot or "r"}{_off(placed.present, shown)}" '
             f'data-at="{_digits(placed.present)}" data-s="{_name(placed.start)}" '
             f'data-d="{_name(placed.end)}">'
             f"<title>{escape_text(edge_tooltip(edge, item.score))}</title>"
-            f'<path d="{smooth_path(path)}" stroke-width="{px(1.2 + 2.6 * strength)}" '
+            f'<path {dead}d="{smooth_path(path)}" stroke-width="{px(1.2 + 2.6 * strength)}" '
             f'opacity="{0.65 + 0.35 * strength:.2f}"/>'
             f'<circle cx="{px(x)}" cy="{px(y)}" r="2.2"/></g>'
         )

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, get_args
 
-from acdc_pipeline.graph import Topology
+from acdc_pipeline.graph import Edge, Node, Topology
+from acdc_pipeline.graph.edge import Receiver
+from acdc_pipeline.graph.flow import flow_of
 from acdc_pipeline.plotting.circuit_series import Presence, merge_presence
 from acdc_pipeline.specs import canonical_json
 from acdc_pipeline.specs.names import Positions
@@ -40,6 +42,14 @@ class Cut:
     def label(self) -> str:
         """The threshold, `0.01`, or the number of edges where there is none."""
         return f"{len(self.edges):,}" if self.threshold is None else f"{self.threshold:g}"
+
+    @cached_property
+    def live(self) -> frozenset[EdgeKey]:
+        """The edges on a path from `input` to `logits`; the others carry nothing to the output."""
+        shape = self.run.shape
+        assert shape is not None
+        index = {shape.edge_index(parse_edge(key)): key for key in self.edges}
+        return frozenset(index[number] for number in flow_of(shape).live(index))
 
     @cached_property
     def components(self) -> frozenset[EdgeKey]:
@@ -148,6 +158,13 @@ class CircuitSeries:
         """Return the score of an edge in the largest circuit that contains it."""
         return next((c.edges[key].score for c in reversed(self.cuts) if key in c.edges), None)
 
+    def live(self, key: EdgeKey) -> Presence | None:
+        """Return in which circuits an edge is on a path from `input` to `logits`.
+
+        None without positions, where no drawing tells these edges from others.
+        """
+        return tuple(key in cut.live for cut in self.cuts) if self.by_span else None
+
     def smallest_with_edge(self, key: EdgeKey) -> Cut:
         """Return the smallest circuit that contains an edge."""
         return self.cuts[self.edges[key].index(True)]
@@ -247,6 +264,13 @@ def find_agreement(series: CircuitSeries, others: Iterable[CircuitSeries]) -> Ag
         if cut.threshold == shown.threshold
     ]
     return max(found, key=lambda each: each.series.searches, default=None)
+
+
+def parse_edge(key: EdgeKey) -> Edge:
+    """Return the edge of a key."""
+    src, dst, slot, *spans = key
+    name = f"{dst}<{slot}>" if slot else dst
+    return Edge.into(Node.parse(src), Receiver.parse("@".join([name, *spans])))
 
 
 def over_components(key: EdgeKey) -> EdgeKey:

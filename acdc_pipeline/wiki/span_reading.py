@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup, escape
+
 from acdc_pipeline.graph.edge import SLOTS
 from acdc_pipeline.wiki.circuits import CircuitSeries, Cut
 from acdc_pipeline.wiki.profile import SpanAttention
@@ -71,12 +73,17 @@ def shown_cut(series: CircuitSeries, head: str) -> Cut | None:
 def find_written(
     series: CircuitSeries, cut: Cut, head: str, attention: SpanAttention | None
 ) -> list[WrittenSpan]:
-    """Return the spans at which a circuit reads the output of a head, most |score| first."""
+    """Return the spans at which a circuit reads the output of a head, most |score| first.
+
+    Edges on no path from `input` to `logits` do not count.
+    """
     spans, visible = series.shape.spans, series.shape.visible
     into: dict[tuple[str, str], list[str]] = {}
     out: dict[str, list[str]] = {}
     weights: dict[str, float] = {}
     for (src, dst, slot, span), edge in cut.edges.items():
+        if (src, dst, slot, span) not in cut.live:
+            continue  # what it carries does not reach the output
         if dst == head:
             into.setdefault((span, slot), []).append(src)
         if src == head:
@@ -96,18 +103,28 @@ def find_written(
     return found
 
 
-def describe_written(found: Sequence[WrittenSpan]) -> str:
-    """Return one sentence: at which spans a head writes, what it reads from there, who reads it."""
+def mark_span(name: str) -> str:
+    """Return the name of a span as HTML."""
+    return f"<code>{escape(name)}</code>"
+
+
+def describe_written(found: Sequence[WrittenSpan]) -> Markup:
+    """Return one sentence: at which spans a head writes, what it reads from there, who reads it.
+
+    Names of spans are marked.
+    """
+    if not found:
+        return Markup("It is on no path from input to logits.")
     parts = [_describe(written) for written in found[:_MAX_QUERIES]]
     if len(found) > _MAX_QUERIES:
-        rest = join_words([written.span for written in found[_MAX_QUERIES:]])
+        rest = join_words([mark_span(written.span) for written in found[_MAX_QUERIES:]])
         parts.append(f"it also writes at {rest}")
     text = "; ".join(parts)
-    return f"{text[:1].upper()}{text[1:]}."
+    return Markup(f"{text[:1].upper()}{text[1:]}.")
 
 
 def _describe(written: WrittenSpan) -> str:
-    """`at END it reads S2’s key (61 % of its attention), and writes to logits`."""
+    """`at END it reads S2’s key (61 % of its attention), and writes to logits`, as HTML."""
     keys = [
         read
         for index, read in enumerate(written.keys)
@@ -116,14 +133,16 @@ def _describe(written: WrittenSpan) -> str:
     reads = [_read_text(read, not index) for index, read in enumerate(keys[:_MAX_KEYS])]
     if len(keys) > _MAX_KEYS:
         reads.append(pluralize(len(keys) - _MAX_KEYS, "other span"))
-    text = f"at {written.span} it reads {join_words(reads) if reads else 'no key or value'}"
+    text = (
+        f"at {mark_span(written.span)} it reads {join_words(reads) if reads else 'no key or value'}"
+    )
     if written.queries:
         text += f", with a query from {_names(written.queries)}"
     return f"{text}, and writes to {_names(written.readers)}"
 
 
 def _read_text(read: ReadSpan, is_first: bool) -> str:
-    text = f"{read.span}’s {join_words([_SLOT_TITLES[slot] for slot in read.slots])}"
+    text = f"{mark_span(read.span)}’s {join_words([_SLOT_TITLES[slot] for slot in read.slots])}"
     if read.attention is None:
         return text
     unit = " of its attention" if is_first else ""
@@ -132,4 +151,4 @@ def _read_text(read: ReadSpan, is_first: bool) -> str:
 
 def _names(names: Sequence[str]) -> str:
     more = len(names) - _MAX_NAMES
-    return join_words([*names[:_MAX_NAMES], *([f"{more} more"] if more > 0 else [])])
+    return join_words([*map(escape, names[:_MAX_NAMES]), *([f"{more} more"] if more > 0 else [])])

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from markupsafe import Markup
+
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.specs import ReferenceCircuit, TaskSpec, find_task, list_tasks
 from acdc_pipeline.specs.circuit_reference import Group
 from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki.circuits import EdgeKey, split_positions
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_index, head_name, primary_metric
-from acdc_pipeline.wiki.span_reading import find_written, shown_cut
+from acdc_pipeline.wiki.span_reading import find_written, mark_span, shown_cut
 from acdc_pipeline.wiki.text import assign_slugs, format_number, join_words
 
 Verdict = Literal["agrees", "disagrees", "not tested"]
@@ -202,17 +204,16 @@ def _check_positions(model: Model, task: Task, place: HeadIndex, stated: Group) 
     where = f"in the circuit by position, {series.describe(cut)}"
     here = [each for each in written if each.span in stated.at or not stated.at]
     if not here:
-        spans = join_words([each.span for each in written]) or "no span"
-        return Finding("disagrees", f"writes at {spans} {where}")
+        spans = join_words([mark_span(each.span) for each in written]) or "no span"
+        return Finding("disagrees", Markup(f"writes at {spans} {where}"))
     read = dict.fromkeys(key.span for each in here for key in each.keys)
-    spans = join_words([each.span for each in here])
+    spans = join_words([mark_span(each.span) for each in here])
     if stated.reads and not read.keys() & {*stated.reads}:
-        return Finding(
-            "disagrees", f"reads {join_words(list(read)) or 'nothing'} at {spans} {where}"
-        )
-    reads = [span for span in stated.reads if span in read]
+        found = join_words([mark_span(span) for span in read]) or "nothing"
+        return Finding("disagrees", Markup(f"reads {found} at {spans} {where}"))
+    reads = [mark_span(span) for span in stated.reads if span in read]
     text = f"at {spans}" + (f" it reads {join_words(reads)}" if reads else " it writes")
-    return Finding("agrees", f"{text} {where}")
+    return Finding("agrees", Markup(f"{text} {where}"))
 
 
 def _check_role(model: Model, task: Task, place: HeadIndex, group: str) -> Finding | None:

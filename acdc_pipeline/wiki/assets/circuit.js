@@ -13,6 +13,9 @@
     svg.querySelectorAll("[data-at]").forEach(function (part) {
       part.classList.toggle("off", part.dataset.at[cut] !== "1");
     });
+    svg.querySelectorAll("[data-dead]").forEach(function (line) {
+      line.classList.toggle("dead", line.dataset.dead[cut] === "1");
+    });
     document.querySelectorAll("[data-cut]").forEach(function (text) {
       text.hidden = +text.dataset.cut !== cut;
     });

@@ -7,9 +7,8 @@ from typing import get_args
 
 from markupsafe import Markup
 
-from acdc_pipeline.graph import Edge, Node
+from acdc_pipeline.graph import Node
 from acdc_pipeline.graph.consensus import Role
-from acdc_pipeline.graph.edge import Receiver
 from acdc_pipeline.plotting.axes import log_axis, percent_axis
 from acdc_pipeline.plotting.circuit_series import SeriesEdge, SeriesFigure, draw_series
 from acdc_pipeline.plotting.scatter import Mark, draw_scatter
@@ -19,10 +18,10 @@ from acdc_pipeline.wiki.circuits import (
     Agreement,
     CircuitSeries,
     Cut,
-    EdgeKey,
     find_agreement,
     other_faithfulness,
     over_components,
+    parse_edge,
     split_positions,
     without_positions,
 )
@@ -146,7 +145,7 @@ def _draw(model: Model, series: CircuitSeries, title: str, root: str) -> SeriesF
         f"{series.describe(shown)}. Every edge is in the table below."
     )
     drawn = [
-        SeriesEdge(_parse_edge(key), inside, series.score(key))
+        SeriesEdge(parse_edge(key), inside, series.score(key), series.live(key))
         for key, inside in series.edges.items()
     ]
 
@@ -156,12 +155,6 @@ def _draw(model: Model, series: CircuitSeries, title: str, root: str) -> SeriesF
     return draw_series(
         series.shape, drawn, shown=series.first_shown, label=show_line(label), link=link
     )
-
-
-def _parse_edge(key: EdgeKey) -> Edge:
-    src, dst, slot, *spans = key
-    name = f"{dst}<{slot}>" if slot else dst
-    return Edge.into(Node.parse(src), Receiver.parse("@".join([name, *spans])))
 
 
 def _plot_faithfulness(series: CircuitSeries, title: str) -> Markup | None:

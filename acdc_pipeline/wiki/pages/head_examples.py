@@ -60,7 +60,7 @@ def span_rows(section: Section, place: HeadIndex) -> list[Data]:
                 "task": task,
                 "path": circuit_path(section, series),
                 "circuit": series.describe(cut),
-                "text": describe_written(written) if written else "Its output is not read.",
+                "text": describe_written(written),
                 "pattern": None if attention is None else _span_pattern(task, attention, name),
             }
         )

@@ -102,12 +102,17 @@ def test_page_by_position_lists_every_edge_with_its_span_and_compares_with_the_p
 def test_every_circuit_is_drawn_as_if_it_were_alone(site: Path):
     page = (site / f"t/ioi/spans/{SLUG}.html").read_text()
     drawn = re.findall(
-        r'<g class="edge [^"]*" data-at="(\d+)" data-s="([^"]+)" data-d="([^"]+)"><title>([^ <]+)',
+        r'<g class="edge [^"]*" data-at="(\d+)" data-s="([^"]+)" data-d="([^"]+)"><title>([^ <]+)'
+        r'[^<]*</title><path (?:class="(?:dead)?" data-dead="(\d+)")?',
         page,
     )
+    some_dead = False
     for index, threshold in enumerate(THRESHOLDS):
         circuit = circuit_of(f"spans {threshold}")
-        lines = {(unescape(e), s, d) for at, s, d, e in drawn if at[index] == "1"}
+        lines = {(unescape(e), s, d) for at, s, d, e, _ in drawn if at[index] == "1"}
+        dead = {unescape(e) for *_, e, at in drawn if at and at[index] == "1"}
+        assert dead == set(map(str, circuit.edges - circuit.live_edges))
+        some_dead |= bool(dead)
         # by hand: an edge into a key or value goes to its head wherever that is read and sees it
         expected = set()
         for edge in circuit.edges:
@@ -119,6 +124,8 @@ def test_every_circuit_is_drawn_as_if_it_were_alone(site: Path):
                 spans = seeing or spans
             expected |= {(str(edge), start, f"{edge.dst}@{span}") for span in spans}
         assert lines == expected
+    assert some_dead == ("on no path from input to logits</span>" in page)
+    assert some_dead
 
 
 def test_pages_link_to_each_other_and_stay_small(site: Path):
@@ -145,16 +152,17 @@ def test_every_claim_about_where_a_head_reads_and_writes_follows_from_the_circui
             continue
         text = page.split('id="where"')[1].partition("</dl>")[0]
         ((threshold, says),) = re.findall(r"τ = ([\d.]+)</small><dd>(.*?)</div>", text)
-        edges = circuit_of(f"spans {threshold}").edges
+        edges = circuit_of(f"spans {threshold}").live_edges
         encoded = base64.b64decode(plain["span_attention"]["weights"][head])
         weights = np.frombuffer(encoded, np.uint8).reshape(len(spans), len(spans))
         written = {edge.span for edge in edges if str(edge.src) == head}
         named = set()
+        says = re.sub(r"</?code>", "", says)  # the names of spans
         for part in unescape(says).removesuffix(".").split("; "):
             if part.startswith("it also writes at "):
                 named |= set(re.split(r", | and ", part.removeprefix("it also writes at ")))
                 continue
-            if part == "Its output is not read":
+            if part == "It is on no path from input to logits":
                 continue
             at = re.match(r"[Aa]t (\S+) it reads", part)
             assert at is not None
@@ -233,15 +241,13 @@ def claims_of(model: Model, at: str, reads: str, head: str) -> list[tuple[str, s
     task = Task("ioi", "ioi", "IOI", reference=ReferenceCircuit.model_validate(published))
     (claim,) = find_claims(model, [task])[place[0], place[1]]
     assert claim.text.endswith(f"as mover at {at} reading {reads}")
-    return [(found.verdict, found.text) for found in claim.findings]
+    return [(found.verdict, re.sub("</?code>", "", found.text)) for found in claim.findings]
 
 
 def test_published_positions_are_compared_with_the_circuit_by_position(tmp_path: Path):
     (model,) = make_site(read_store(store_at(tmp_path / "a", RECORDS))).models
     series = model.circuits["ioi"][-1]
-    edges = [
-        Edge.parse(str(e)) for e in circuit_of(f"spans {THRESHOLDS[series.first_shown]}").edges
-    ]
+    edges = circuit_of(f"spans {THRESHOLDS[series.first_shown]}").live_edges
     heads = {str(e.src) for e in edges if e.src.kind == "head"}
     seen = set()
     for head in sorted(heads):
