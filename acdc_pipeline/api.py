@@ -100,7 +100,7 @@ def discover(
     from acdc_pipeline.specs import ModelRef
     from acdc_pipeline.specs.own_metric import check_storable, metric_name, own_metric
     from acdc_pipeline.store import as_store
-    from acdc_pipeline.workflows.discovery import discover_into, worker_factory
+    from acdc_pipeline.workflows.discovery import discover_into, execute_alone, worker_factory
     from acdc_pipeline.workflows.faithful import discover_faithful
     from acdc_pipeline.workflows.shards import spread
     from acdc_pipeline.workflows.size_search import check_target, starting_size
@@ -143,7 +143,7 @@ def discover(
         found = discover_faithful(run, spec, faithful, results, make, listener, check=same_metric)
         record, trials = found.record, found.trials
     elif results is None:
-        record = make().execute(run, spec, listener)
+        record = execute_alone(make(), run, spec, listener)
     else:
         record, _ = discover_into(results, run, spec, make, listener, check=same_metric)
     return found_circuit(record, spec, results, own, given, trials)
@@ -263,7 +263,12 @@ def profile_heads(
     from acdc_pipeline.models.memory import resolve_model
     from acdc_pipeline.specs import ProfileMethod, TaskSpec
     from acdc_pipeline.store import as_store
-    from acdc_pipeline.workflows.discovery import discover_into, profile_tasks, worker_factory
+    from acdc_pipeline.workflows.discovery import (
+        discover_into,
+        execute_alone,
+        profile_tasks,
+        worker_factory,
+    )
 
     check_whole(prompts, "prompts", 2, where="profile_heads")
     source = resolve_model(model, tokenizer)
@@ -286,7 +291,7 @@ def profile_heads(
     ]
     planned = zip(runs, specs, strict=True)
     if store is None:
-        return [make_worker().execute(run, spec, progress) for run, spec in planned]
+        return [execute_alone(make_worker(), run, spec, progress) for run, spec in planned]
     results = as_store(store)
     return [discover_into(results, run, spec, make_worker, progress)[0] for run, spec in planned]
 

@@ -62,6 +62,21 @@ def execute_in_memory(
     report: Callable[[str], None],
     earlier: Sequence[Mapping[str, object]] = (),
 ) -> RunRecord:
+    """Execute a run on `worker`; arguments and errors are those of `try_in_memory`."""
+
+    def attempt() -> RunRecord:
+        return worker.execute(run, task, progress, checkpoint)
+
+    return try_in_memory(worker, run, attempt, report, earlier)
+
+
+def try_in_memory(
+    worker: object,
+    run: RunSpec,
+    attempt: Callable[[], RunRecord],
+    report: Callable[[str], None],
+    earlier: Sequence[Mapping[str, object]] = (),
+) -> RunRecord:
     """Execute a run; where memory runs out, again with half of the budget, and half of that.
 
     The record of a run that was tried again has the budgets of the further attempts in its
@@ -69,6 +84,8 @@ def execute_in_memory(
     `lost_workers`.
 
     Args:
+        worker: what `attempt` executes the run on.
+        attempt: executes it once.
         report: receives a message before each further attempt.
         earlier: the retries before this one, on other workers.
 
@@ -80,7 +97,7 @@ def execute_in_memory(
     lost: list[str] = []
     while True:
         try:
-            record = worker.execute(run, task, progress, checkpoint)
+            record = attempt()
         except Exception as error:
             if not isinstance(worker, ReducesMemory) or not is_out_of_memory(error):
                 raise

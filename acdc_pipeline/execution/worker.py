@@ -106,6 +106,11 @@ class Worker:
         """How many times the budget is halved, because memory ran out."""
         return self._halvings
 
+    @property
+    def losses(self) -> Sequence[str]:
+        """What was reported of workers of the pool that died during the last run."""
+        return () if self.pool is None else tuple(self.pool.losses)
+
     def reduce_memory(self, halvings: int) -> int:
         """Halve the full budget so many times, release what is prepared; returns the budget."""
         self._halvings = halvings
@@ -196,6 +201,8 @@ class Worker:
                 whose values cannot be used.
         """
         require_function(run, self.own_metric)
+        if self.pool is not None:
+            self.pool.losses.clear()
         model = self.model(run)
         listener = with_reads(progress or Silent(), model.read_per_pass)
         # After loading, which other runs share.

@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.execution.checkpoint import StoreCheckpoint
+from acdc_pipeline.execution.checkpoint import Checkpoint, StoreCheckpoint
 from acdc_pipeline.execution.plan import plan_run
 from acdc_pipeline.graph.spans import positions_of
 from acdc_pipeline.models.memory.held import HeldModel
@@ -37,6 +37,7 @@ def discover_into(
     progress: Progress | None = None,
     shared: SharedWork | None = None,
     check: Callable[[RunRecord], None] = lambda record: None,
+    report: Callable[[str], None] = lambda message: None,
 ) -> tuple[RunRecord, bool]:
     """Return the record of `run`, and whether it was in the store already.
 
@@ -48,10 +49,11 @@ def discover_into(
             worker needs libraries that take seconds to import.
         shared: work of runs that differ from this one in the size of the circuit alone.
         check: raises an error if a stored record cannot be taken.
+        report: receives a message before another attempt of a run whose memory ran out.
 
     Raises:
         StoreError: the store cannot be read or written.
-        AcdcError: as `Worker.execute`.
+        AcdcError: as `execute_alone`.
     """
     run_id = run.run_id()
     if store.has(run_id):
@@ -61,9 +63,40 @@ def discover_into(
     store.check_writable()
     worker = make_worker()
     checkpoint = StoreCheckpoint(store, run_id, CHECKPOINT_EVERY)
-    record = worker.execute(run, task, progress, checkpoint, shared)
+    record = execute_alone(worker, run, task, progress, checkpoint, shared, report)
     store.commit(record)
     return record, False
+
+
+def execute_alone(
+    worker: Worker | ShardedWorker,
+    run: RunSpec,
+    task: TaskSpec,
+    progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
+    shared: SharedWork | None = None,
+    report: Callable[[str], None] = lambda message: None,
+) -> RunRecord:
+    """Execute one run as sweeps do: with less memory where it runs out, and lost workers noted.
+
+    Args:
+        report: receives a message before another attempt.
+
+    Raises:
+        OutOfMemoryBudget: memory ran out with the least budget too.
+        AcdcError: as `Worker.execute`.
+    """
+    from acdc_pipeline.execution.out_of_memory import try_in_memory
+
+    def attempt() -> RunRecord:
+        return worker.execute(run, task, progress, checkpoint, shared)
+
+    def again(message: str) -> None:
+        if shared is not None:
+            shared.decisions = None  # they take memory, of the budget that was too large
+        report(message)
+
+    return try_in_memory(worker, run, attempt, again)
 
 
 def worker_factory(

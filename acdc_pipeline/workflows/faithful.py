@@ -17,7 +17,7 @@ from acdc_pipeline.specs import (
     circuit_method,
 )
 from acdc_pipeline.store.figures import faithfulness_of
-from acdc_pipeline.workflows.discovery import discover_into
+from acdc_pipeline.workflows.discovery import discover_into, execute_alone
 from acdc_pipeline.workflows.size_search import (
     bisect_sizes,
     grid_index,
@@ -105,6 +105,7 @@ def discover_faithful(
     listener: TrialListener | None = None,
     written: Callable[[str], str] = str,
     check: Callable[[RunRecord], None] = lambda record: None,
+    report: Callable[[str], None] = lambda message: None,
 ) -> FaithfulRun:
     """Return the smallest circuit found that reaches the faithfulness `target`.
 
@@ -115,7 +116,7 @@ def discover_faithful(
         run: the run, with `starting_size`.
         target: as `check_target` admits it.
         store: where runs are looked up and stored; None stores nothing.
-        check: as in `discover_into`.
+        check, report: as in `discover_into`.
 
     Raises:
         InvalidInput: no circuit tried reaches the target, or the metric cannot tell the model from
@@ -129,7 +130,8 @@ def discover_faithful(
             field=written("faithful"),
             fix="find the threshold first, and search again with the consensus at it",
         )
-    runs = _Runs(run, task, target, store, make_worker, progress, listener or SilentTrials(), check)
+    shown = listener or SilentTrials()
+    runs = _Runs(run, task, target, store, make_worker, progress, shown, check, report)
     method = circuit_method(run.method)
     if isinstance(method, SearchMethod):
         _try_thresholds(runs, method)
@@ -166,12 +168,14 @@ class _Runs:
         progress: Progress | None,
         listener: TrialListener,
         check: Callable[[RunRecord], None],
+        report: Callable[[str], None],
     ) -> None:
         self.run, self.task, self.target = run, task, target
         self.make_worker = make_worker
         self.listener = listener
         self.trials: list[Trial] = []
         self._store, self._progress, self._check = store, progress, check
+        self._report = report
         self._records: dict[str, tuple[RunRecord, bool]] = {}
         self._shared: SharedWork | None = None
 
@@ -217,12 +221,22 @@ class _Runs:
 
     def _execute(self, run: RunSpec) -> tuple[RunRecord, bool]:
         if self._store is None:
-            worker = self.make_worker()
-            return worker.execute(run, self.task, self._progress, shared=self._work()), False
+            worker, shared = self.make_worker(), self._work()
+            record = execute_alone(
+                worker, run, self.task, self._progress, shared=shared, report=self._report
+            )
+            return record, False
         # What answers from the store imports no torch.
         shared = None if self._store.has(run.run_id()) else self._work()
         return discover_into(
-            self._store, run, self.task, self.make_worker, self._progress, shared, self._check
+            self._store,
+            run,
+            self.task,
+            self.make_worker,
+            self._progress,
+            shared,
+            self._check,
+            self._report,
         )
 
 

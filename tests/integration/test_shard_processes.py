@@ -14,6 +14,8 @@ from acdc_pipeline.execution.progress import Silent
 from acdc_pipeline.execution.shards.local import local_sharded_worker
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.specs import ProfileMethod, find_task
+from acdc_pipeline.store import open_store
+from acdc_pipeline.workflows.discovery import discover_into, worker_factory
 from tests.shard_channels import planned, random_task, sharded_worker, stored
 
 
@@ -79,6 +81,16 @@ def test_head_profile_over_processes_of_which_one_is_killed_has_the_bytes_of_one
     ]
     assert not _processes()
     assert stored(record) == stored(Worker(device="cpu", memory=2**30).execute(run, task))
+
+
+def test_head_profile_of_one_command_records_the_process_that_was_killed(tmp_path: Path):
+    task = find_task("induction")
+    method = ProfileMethod.with_defaults().model_copy(update={"sequences": 4, "tokens": 64})
+    run = plan_run(task, "zoo:attn-2l", method=method, prompts=8, seed=0, dtype="float32")
+    make = worker_factory("cpu", 2**30, torch.get_num_threads(), shards=2)
+    record, _ = discover_into(open_store(tmp_path), run, task, make, FirstKiller())
+    (lost,) = record.details["lost_workers"]
+    assert lost.endswith("(killed by SIGKILL); another one replaces it")
 
 
 class FirstKiller(Silent):

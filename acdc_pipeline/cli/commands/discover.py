@@ -270,13 +270,18 @@ def discover(
             memory=memory_budget,
             threads=thread_count,
             written=shared.option_name,
-            report=lambda message: print_note(f"note: {message}"),
+            report=_report,
         )
         if faithful is None:
-            found, (record, cached) = None, discover_into(results, run, spec, make, progress)
+            found, (record, cached) = (
+                None,
+                discover_into(results, run, spec, make, progress, report=_report),
+            )
         else:
             trials, option = TrialLines(progress), shared.option_name
-            found = discover_faithful(run, spec, faithful, results, make, progress, trials, option)
+            found = discover_faithful(
+                run, spec, faithful, results, make, progress, trials, option, report=_report
+            )
             record, cached = found.record, found.cached
     from acdc_pipeline.cli.views.faithful import (
         default_size_note,
@@ -315,6 +320,10 @@ def discover(
     if record.circuit:  # an empty circuit has nothing to draw
         print_line(f"Draw it:    acdc runs show {name} --svg circuit.svg{same}")
     print_line(f"Measure it: acdc evaluate {name}{_task_option(task, spec)}{same}")
+
+
+def _report(message: str) -> None:
+    print_note(f"note: {message}")
 
 
 def _task_option(given: str, task: TaskSpec) -> str:

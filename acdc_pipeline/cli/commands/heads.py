@@ -93,18 +93,23 @@ def heads(
         from acdc_pipeline.store import open_store
         from acdc_pipeline.workflows.discovery import discover_into, worker_factory
 
+        def report(message: str) -> None:
+            print_note(f"note: {message}")
+
         make_worker = worker_factory(
             device,
             memory_budget,
             thread_count,
             shards=shards,
-            report=lambda message: print_note(f"note: {message}"),
+            report=report,
         )
         results = open_store(store)
         records, cached = [], []
         for spec in specs:
             run = plan_run(spec, model, method=method, prompts=prompts, seed=seed, dtype=dtype)
-            record, was_there = discover_into(results, run, spec, make_worker, progress)
+            record, was_there = discover_into(
+                results, run, spec, make_worker, progress, report=report
+            )
             records.append(record)
             cached.append(was_there)
     paths = [results.path(record.spec.run_id()) for record in records]

@@ -50,6 +50,7 @@ class JobPool:
     Attributes:
         bytes_sent, bytes_received: what travelled, of all workers together.
         done: the number of jobs.
+        losses: what was reported of workers that died; whoever begins a run clears it.
     """
 
     def __init__(
@@ -61,7 +62,9 @@ class JobPool:
     ) -> None:
         self.size = size
         self.bytes_sent = self.bytes_received = self.done = 0
-        self._channels, self._ended = Channels(start, size, report), ended
+        self.losses: list[str] = []
+        self._report = report
+        self._channels, self._ended = Channels(start, size, self._lose), ended
         self._queue: PriorityQueue[_Job] = PriorityQueue()
         self._numbers = count()
         self._threads: list[Thread] = []
@@ -96,6 +99,10 @@ class JobPool:
         self.drop_waiting()
         self._closed = False
         self._ended()
+
+    def _lose(self, message: str) -> None:
+        self.losses.append(message)
+        self._report(message)
 
     def _submit(self, rank: int, calls: Sequence[Call]) -> Future[Any]:
         result: Future[Any] = Future()
