@@ -61,6 +61,12 @@ class LocalExecutor:
     checkpoint: float = 60.0
     lease: float = LEASE
     _worker: RunWorker | None = field(default=None, init=False)
+    _listener: SweepListener | None = field(default=None, init=False)
+
+    def report(self, message: str) -> None:
+        """Pass a message of a worker on to the listener of the runs."""
+        if self._listener is not None:
+            self._listener.waiting(message)
 
     def execute(
         self, runs: Sequence[PlannedRun], store: Store, listener: SweepListener
@@ -72,6 +78,7 @@ class LocalExecutor:
             InvalidInput: `make` cannot create a worker, for example on a missing device.
         """
         failures = FailuresMeanwhile(store, runs)
+        self._listener = listener
         with Claims(store.backend, self.lease) as claims:
             for planned, found in SharedRuns(runs, store, claims, listener.waiting):
                 listener.started(LOCAL_WORKER, planned, 1)

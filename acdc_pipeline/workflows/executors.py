@@ -127,8 +127,19 @@ def make_executor(settings: ExecutionSettings) -> Executor:
     def make() -> Worker:
         return Worker(device=device, memory=memory)
 
-    sharded = spread(make, profile.shards, device=device, memory=memory, threads=settings.threads)
-    return LocalExecutor(sharded, profile.checkpoint, lease)
+    def report(message: str) -> None:
+        local.report(message)
+
+    sharded = spread(
+        make,
+        profile.shards,
+        device=device,
+        memory=memory,
+        threads=settings.threads,
+        report=report,
+    )
+    local = LocalExecutor(sharded, profile.checkpoint, lease)
+    return local
 
 
 def leaves_gpu_idle(settings: ExecutionSettings) -> bool:

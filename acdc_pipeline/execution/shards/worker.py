@@ -69,6 +69,7 @@ class ShardedWorker:
         self._halvings = 0
         self._start, self._report = start, report
         self.losses: list[str] = []
+        self._noted: set[str] = set()
         self._make_alone = alone
         self._alone: Worker | None = None
         self.pool: ShardPool | None = None
@@ -91,7 +92,7 @@ class ShardedWorker:
         if not is_spread(run):
             alone = self._one_alone()
             if not isinstance(run.method, ProfileMethod):
-                self._report(
+                self._note(
                     f"this run of '{run.method.name}' cannot be spread: one worker computes it"
                 )
             elif alone.pool is None:
@@ -100,7 +101,7 @@ class ShardedWorker:
             return alone.execute(run, task, progress, checkpoint, shared)
         n_groups = count_groups(run.prompts)
         if n_groups < self.shards:
-            self._report(
+            self._note(
                 f"{pluralize(run.prompts, 'prompt')} make {pluralize(n_groups, 'group')} of up to "
                 f"{PROMPTS_PER_GROUP}: {n_groups} of {self.shards} workers take part"
             )
@@ -186,6 +187,12 @@ class ShardedWorker:
             self.close()
             self.pool = ShardPool(self._start, size, self._lose)
         return self.pool
+
+    def _note(self, message: str) -> None:
+        """Report what holds for many runs of a sweep once."""
+        if message not in self._noted:
+            self._noted.add(message)
+            self._report(message)
 
     def _lose(self, message: str) -> None:
         self.losses.append(message)

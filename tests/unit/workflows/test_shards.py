@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from acdc_pipeline import discover, evaluate, profile_heads
 from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.execution.progress import SilentSweep
 from acdc_pipeline.execution.shards.jobs import JobPool
 from acdc_pipeline.execution.shards.local import devices_of_shards
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.models import load_model
-from acdc_pipeline.workflows import discovery
+from acdc_pipeline.specs import RunSpec
+from acdc_pipeline.store import RunRecord, open_store
+from acdc_pipeline.workflows import discovery, executors
 from acdc_pipeline.workflows.shards import spread
 from acdc_pipeline.workflows.stored_evaluation import evaluation_figures
-from tests import tiny_models
+from tests import records, sweeps, tiny_models
 from tests.shard_channels import pool_of
 
 
@@ -99,3 +104,31 @@ def test_head_profiles_from_python_are_the_same_over_workers(pools: list[JobPool
 def test_worker_profile_of_an_evaluation_has_to_have_shards():
     with pytest.raises(InvalidInput, match="worker profile laptop: is for one worker"):
         discovery.worker_factory(profile="laptop")
+
+
+def test_listener_of_a_sweep_hears_what_its_spread_worker_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    heard: list[str] = []
+
+    class Listener(SilentSweep):
+        def waiting(self, reason: str) -> None:
+            heard.append(reason)
+
+    class Reports:
+        def __init__(self, report: Callable[[str], None]) -> None:
+            self.report = report
+
+        def execute(self, run: RunSpec, *_: object) -> RunRecord:
+            self.report("worker 2 of 2 died")
+            return records.record(run.seed)
+
+    def spread(*_: object, report: Callable[[str], None], **__: object) -> Callable[[], Reports]:
+        return lambda: Reports(report)
+
+    monkeypatch.setattr(executors, "spread", spread)
+    settings = executors.execution_settings("laptop", shards=2, threads=1)
+    runs = [sweeps.planned(0), sweeps.planned(1)]
+    outcomes = executors.make_executor(settings).execute(runs, open_store(tmp_path), Listener())
+    assert [outcome.state for outcome in outcomes] == ["committed"] * 2
+    assert heard == ["worker 2 of 2 died"] * 2

@@ -218,4 +218,5 @@ def test_metric_of_ones_own_runs_on_one_worker(task: TaskSpec):
     alone = Worker(device="cpu", own_metric=own)
     assert stored(worker.execute(run, task)) == stored(alone.execute(run, task))
     assert not deaths.sent
+    worker.execute(run, task)  # of which nothing new is said
     assert messages == ["this run of 'exact' cannot be spread: one worker computes it"]
