@@ -81,6 +81,24 @@ class Flow:
                 found[output].append(number)
         return found
 
+    @cached_property
+    def n_live(self) -> int:
+        """How many edges of the whole graph are on a path from `input` to `logits`.
+
+        Every receiver reads `input`, so that the way to `logits` decides. An edge into what writes
+        in a span that nothing reads has none.
+        """
+        reached = np.zeros(self.n_inputs, dtype=bool)
+        new = set(self.ends)
+        while new:
+            entered = np.zeros(self.n_inputs, dtype=bool)
+            entered[list(new)] = True
+            reached |= entered
+            outputs = np.unique(self.source[entered[self.destination]]).tolist()
+            found = {number for output in outputs for number in self.inputs_of.get(output, ())}
+            new = {number for number in found if not reached[number]}
+        return int(reached[self.destination].sum())
+
     def live(self, edges: Iterable[int]) -> set[int]:
         """Return those of some edges, given by number, on a path from `input` to `logits`."""
         edges = list(edges)

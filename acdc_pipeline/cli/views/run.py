@@ -91,7 +91,10 @@ def run_facts(record: RunRecord) -> dict[str, str]:
         facts["components"] = f"{pluralize(pairs, 'edge')} without positions"
     if record.circuit is not None:
         kept, total = edge_counts(record)
-        facts["edges kept"] = f"{format_kept(kept, total)} ({format_kept_share(kept, total)})"
+        facts["edges kept"] = (
+            f"{format_kept(kept, total)} ({format_kept_share(kept, total)})"
+            f"{_unreachable_text(spec.method, record.circuit)}"
+        )
         if record.circuit.topology.experts:
             facts["experts"] = _experts_text(record.circuit)
     if record.consensus is not None:
@@ -117,6 +120,23 @@ def run_facts(record: RunRecord) -> dict[str, str]:
         facts["reference"] = _reference_text(reference, circuit_method(spec.method).ablation)
     facts["time"] = f"{record.wall_seconds:.1f} s"
     return facts
+
+
+def _unreachable_text(method: Method, circuit: Circuit) -> str:
+    """Say how many edges are on no path, where a method was asked for more than are on one.
+
+    Empty otherwise. Only with spans are there such edges.
+    """
+    from acdc_pipeline.graph.flow import flow_of
+    from acdc_pipeline.specs import ScoredMethod
+
+    topology = circuit.topology
+    if not topology.spans or not isinstance(method, ScoredMethod):
+        return ""
+    size = method.size(topology.n_edges)
+    if size <= len(circuit) or size <= (most := flow_of(topology).n_live):
+        return ""
+    return f"; {pluralize(topology.n_edges - most, 'edge')} of the graph can reach no answer"
 
 
 def run_document(record: RunRecord) -> dict[str, Any]:

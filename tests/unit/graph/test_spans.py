@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph import Circuit, Edge, Receiver, Topology
 from acdc_pipeline.graph.cut import cut
 from acdc_pipeline.graph.export import circuit_graphml
+from acdc_pipeline.graph.flow import flow_of
 from acdc_pipeline.graph.mib import to_mib
 from acdc_pipeline.graph.node_link import from_node_link, to_node_link
 from acdc_pipeline.graph.search_order import receivers_backwards
@@ -83,6 +85,16 @@ def test_cut_takes_edges_on_a_path_alone():
     scores[Edge.parse("input->a0.h0<q>@S")] = 9.0
     found = cut(GRAPH, scores, edges=2, rank="signed")
     assert {str(edge) for edge in found.edges} == set(PATH)
+
+
+@pytest.mark.parametrize("topology", [GRAPH, GRAPH.collapsed, replace(GRAPH, n_layers=3)])
+def test_edges_that_can_reach_an_answer_are_counted(topology: Topology):
+    assert flow_of(topology).n_live == len(Circuit.full(topology).live_edges)
+
+
+def test_edges_that_nothing_reads_later_reach_no_answer():
+    # at S: the query, and both edges into the MLP
+    assert GRAPH.n_edges - flow_of(GRAPH).n_live == 3
 
 
 def test_collapse_is_the_circuit_over_components():
