@@ -36,12 +36,16 @@ class SeriesEdge:
     Args:
         score: the method's, if there is one.
         live: in which circuits it is on a path from `input` to `logits`; None for all that have it.
+        note: what its tooltip says after its name; by default the score.
+        in_group: whether it is in an OR group, whose edges are in long dashes.
     """
 
     edge: Edge
     present: Presence
     score: float | None
     live: Presence | None = None
+    note: str = ""
+    in_group: bool = False
 
     @property
     def dead(self) -> Presence:
@@ -145,14 +149,16 @@ def _edges(drawn: Sequence[_Line], layout: CircuitLayout, shown: int) -> list[st
         if any(item.dead):
             css = "dead" if item.dead[shown] else ""
             dead = f'class="{css}" data-dead="{_digits(item.dead)}" '
+        tooltip = f"{edge}  {item.note}" if item.note else edge_tooltip(edge, item.score)
+        dashes = ' stroke-dasharray="8 3"' * item.in_group
         # The page highlights the edges of a node by `data-s` and `data-d`.
         line = (
             f'<g class="edge {edge.slot or "r"}{_off(placed.present, shown)}" '
             f'data-at="{_digits(placed.present)}" data-s="{_name(placed.start)}" '
             f'data-d="{_name(placed.end)}">'
-            f"<title>{escape_text(edge_tooltip(edge, item.score))}</title>"
+            f"<title>{escape_text(tooltip)}</title>"
             f'<path {dead}d="{smooth_path(path)}" stroke-width="{px(1.2 + 2.6 * strength)}" '
-            f'opacity="{0.65 + 0.35 * strength:.2f}"/>'
+            f'opacity="{0.65 + 0.35 * strength:.2f}"{dashes}/>'
             f'<circle cx="{px(x)}" cy="{px(y)}" r="2.2"/></g>'
         )
         lines.append((strength, line))

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from acdc_pipeline.graph import Node, Topology
+from acdc_pipeline.graph.consensus import Consensus
 from acdc_pipeline.heads.near_misses import NearMiss
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs import RunSpec
@@ -123,6 +124,7 @@ def _encode(item: CachedRun, grids: _Grids) -> dict[str, Any]:
             profile.warnings,
             *(() if profile.experts is None else (profile.experts.plain(),)),
         ],
+        **({} if run.consensus is None else {"consensus": run.consensus.as_dict()}),
     }
 
 
@@ -153,6 +155,7 @@ def _decode_run(
             for metric, values, low, high, n, seed in plain["scores"]
         },
         profile=None if profile is None else _decode_profile(profile, nodes),
+        consensus=Consensus.from_dict(plain["consensus"]) if "consensus" in plain else None,
     )
     return CachedRun(plain["files"], run)
 

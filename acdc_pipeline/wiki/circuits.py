@@ -119,6 +119,10 @@ class CircuitSeries:
         """The number of searches of a consensus; 0 for one search alone."""
         return getattr(self.spec.method, "consensus", 0)
 
+    def label(self, cut: Cut) -> str:
+        """Return the label of a circuit, `0.01 x 20` for a consensus of 20 searches."""
+        return f"{cut.label} x {self.searches}" if self.searches else cut.label
+
     @property
     def has_thresholds(self) -> bool:
         """Whether the circuits differ in threshold rather than in size."""
@@ -180,7 +184,7 @@ class CircuitSeries:
 
     def describe(self, cut: Cut) -> str:
         """Return `τ = 0.01`, or `12 edges` where there is no threshold."""
-        return f"τ = {cut.label}" if self.has_thresholds else f"{cut.label} edges"
+        return f"τ = {self.label(cut)}" if self.has_thresholds else f"{cut.label} edges"
 
 
 def group_circuits(runs: Iterable[Run]) -> dict[str, tuple[CircuitSeries, ...]]:
@@ -241,7 +245,13 @@ class Agreement:
     cut: Cut
 
     def searches_with(self, key: EdgeKey) -> int | None:
-        """Return how many searches kept an edge; None if it is not in the circuit."""
+        """Return how many searches kept an edge; None if none did.
+
+        Without the file of the consensus, None for edges outside of the circuit too.
+        """
+        agreed = self.cut.run.consensus
+        if agreed is not None:
+            return agreed.kept.get(parse_edge(key))
         edge = self.cut.edges.get(key)
         found = edge is not None and edge.score is not None
         return round(edge.score * self.series.searches) if found else None

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from acdc_pipeline.errors import AcdcError, DamagedRun, InvalidInput
 from acdc_pipeline.graph import Topology
+from acdc_pipeline.graph.consensus import Consensus
 from acdc_pipeline.specs import RunSpec, sha256_of
 from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.store import Figures, Store, figures_of, layout, open_store, tables
@@ -75,6 +76,7 @@ class Run:
         edges: edges of the circuit; None for a run without one.
         details, code_version: from `run.json`.
         profile: None for other than profile runs.
+        consensus: what several searches agree on; None for one alone.
     """
 
     run_id: str
@@ -90,6 +92,7 @@ class Run:
     scores: Mapping[str, Score]
     profile: Profile | None = None
     figures: Figures = field(default_factory=Figures)
+    consensus: Consensus | None = None
 
     @property
     def content_digest(self) -> str:
@@ -184,10 +187,12 @@ def read_store(
 def read_run(store: Store, run_id: str) -> Run:
     """Read a run in full and verify every byte. Raises DamagedRun if it is damaged or missing."""
     try:
-        files = store.read_present(run_id, (layout.RUN, layout.GRAPH, layout.HEADS, layout.PROFILE))
+        wanted = layout.RUN, layout.GRAPH, layout.HEADS, layout.PROFILE, layout.CONSENSUS
+        files = store.read_present(run_id, wanted)
         document = read_json(files[layout.RUN])
         topology = document["topology"]
         heads, profile = files.get(layout.HEADS), files.get(layout.PROFILE)
+        agreed = files.get(layout.CONSENSUS)
         return Run(
             run_id=run_id,
             digest=digest_of(*files.values()),
@@ -201,6 +206,7 @@ def read_run(store: Store, run_id: str) -> Run:
             code_version=str(document["code_version"]),
             scores={} if heads is None else _read_heads(heads),
             profile=None if profile is None else parse_profile(profile),
+            consensus=None if agreed is None else Consensus.from_dict(read_json(agreed)),
         )
     except DamagedRun:
         raise

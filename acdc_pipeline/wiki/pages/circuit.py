@@ -10,7 +10,7 @@ from markupsafe import Markup
 from acdc_pipeline.graph import Node
 from acdc_pipeline.graph.consensus import Role
 from acdc_pipeline.plotting.axes import log_axis, percent_axis
-from acdc_pipeline.plotting.circuit_series import SeriesEdge, SeriesFigure, draw_series
+from acdc_pipeline.plotting.circuit_series import SeriesFigure, draw_series
 from acdc_pipeline.plotting.scatter import Mark, draw_scatter
 from acdc_pipeline.wiki import text
 from acdc_pipeline.wiki.circuits import (
@@ -28,6 +28,7 @@ from acdc_pipeline.wiki.circuits import (
 from acdc_pipeline.wiki.model_data import evaluation_data, pick
 from acdc_pipeline.wiki.models import Model, head_index
 from acdc_pipeline.wiki.page import Data, SectionPage, frame
+from acdc_pipeline.wiki.pages.consensus import alternatives_outside, drawn_edges, role_of
 from acdc_pipeline.wiki.site import Section
 from acdc_pipeline.wiki.tasks import Task, published_edges
 from acdc_pipeline.wiki.text import show_line, show_name
@@ -101,6 +102,7 @@ class CircuitPage(SectionPage[tuple[CircuitSeries, ...]]):
             "edges_left_out": max(0, len(edges) - MAX_ROWS),
             "has_published": any(row["published"] for row in edges),
             "consensus": None if agreed is None else _consensus(agreed),
+            "draws_shares": bool(series.searches),
             "reference": _reference(series),
             "warnings": _warnings(series, task),
             "others": [
@@ -125,7 +127,8 @@ def cut_data(series: CircuitSeries, cut: Cut) -> Data:
     """Return size and quality of one circuit of a series."""
     other_metric, faithfulness = other_faithfulness(cut.run) or (None, None)
     return {
-        **pick(cut, "label", "share", "faithfulness"),
+        **pick(cut, "share", "faithfulness"),
+        "label": series.label(cut),
         "is_threshold": series.has_thresholds,
         "edges": len(cut.edges),
         "components": len(cut.components),
@@ -144,16 +147,16 @@ def _draw(model: Model, series: CircuitSeries, title: str, root: str) -> SeriesF
         f"{title}: {text.pluralize(len(shown.edges), 'edge')} of {series.shape.n_edges:,}, "
         f"{series.describe(shown)}. Every edge is in the table below."
     )
-    drawn = [
-        SeriesEdge(parse_edge(key), inside, series.score(key), series.live(key))
-        for key, inside in series.edges.items()
-    ]
 
     def link(node: Node) -> str | None:
         return f"{root}m/{model.slug}/{node}.html" if node.kind == "head" else None
 
     return draw_series(
-        series.shape, drawn, shown=series.first_shown, label=show_line(label), link=link
+        series.shape,
+        drawn_edges(series),
+        shown=series.first_shown,
+        label=show_line(label),
+        link=link,
     )
 
 
@@ -163,7 +166,7 @@ def _plot_faithfulness(series: CircuitSeries, title: str) -> Markup | None:
         Mark(
             max(1.0, float(len(cut.edges))),
             cut.faithfulness,
-            show_line(f"τ {cut.label}" if series.has_thresholds else cut.label),
+            show_line(f"τ {series.label(cut)}" if series.has_thresholds else cut.label),
             css=f"cut-{index}",
         )
         for index, cut in enumerate(series.cuts)
@@ -197,7 +200,8 @@ def _consensus(agreed: Agreement) -> Data:
     groups = found.get("or_groups")
     return {
         "searches": agreed.series.searches,
-        "circuit": agreed.series.describe(agreed.cut),
+        "circuit": f"τ = {agreed.cut.label}",
+        "has_roles": run.consensus is not None,
         "run": run.run_id,
         "roles": [
             (role, found[role]) for role in get_args(Role) if isinstance(found.get(role), int)
@@ -213,11 +217,13 @@ def _edges(
     plain: CircuitSeries | None,
     agreed: Agreement | None,
 ) -> list[Data]:
-    """Return every edge of any circuit, those of the smallest circuits first.
+    """Return every edge of any circuit, those of the smallest circuits first, then alternatives.
 
     `plain` is the series without positions with which each edge is compared.
     """
     published = published_edges(model, task, series.shape) or frozenset()
+    roles = None if agreed is None else agreed.cut.run.consensus
+    shares = roles if series.searches else None
     return [
         {
             "src": key[0],
@@ -227,13 +233,16 @@ def _edges(
             "plain": plain.smallest_with_edge(key[:3]).label
             if plain is not None and key[:3] in plain.edges
             else None,
-            "score": series.score(key),
-            "cut": series.smallest_with_edge(key).label,
-            "first": series.edges[key].index(True),
+            "score": shares.share(parse_edge(key))
+            if shares and key not in series.edges
+            else series.score(key),
+            "cut": series.smallest_with_edge(key).label if key in series.edges else "–",
+            "first": series.edges[key].index(True) if key in series.edges else series.first_shown,
             "published": key in published or over_components(key) in published,
             "searches": None if agreed is None else agreed.searches_with(key),
+            "role": None if roles is None else role_of(roles, key),
         }
-        for key in sorted(series.edges, key=series.rank)
+        for key in [*sorted(series.edges, key=series.rank), *alternatives_outside(series)]
     ]
 
 
