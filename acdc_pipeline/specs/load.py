@@ -37,8 +37,11 @@ def load_yaml(path: Path | str, kind: type[_S]) -> _S:
     path = Path(path)
     data = read_yaml(path)
     if not isinstance(data, dict):
+        first = next((name for name, f in kind.model_fields.items() if f.is_required()), None)
         raise SpecError(
-            "has to hold keys and values", where=display_path(path), fix="start with 'name: …'"
+            "has to hold keys and values",
+            where=display_path(path),
+            fix=None if first is None else f"start with '{first}: …'",
         )
     return parse(kind.read_files(data, path.parent), kind, display_path(path))
 

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, JsonValue, PlainSerializer, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    model_validator,
+)
 
 from acdc_pipeline.errors import SpecError
 from acdc_pipeline.specs.base import Spec, rejection
@@ -94,12 +101,21 @@ Actors = Annotated[
 ]
 
 
+def _shared_or_whole(gpus: float) -> float:
+    if gpus > 1 and gpus != int(gpus):
+        raise rejection("", f"{gpus:g} GPUs cannot be given", allowed="a part of one, or 1, 2, …")
+    return gpus
+
+
+Gpus = Annotated[float, Field(ge=0, le=1_000), AfterValidator(_shared_or_whole)]
+
+
 class LargerWorkers(Spec):
     """The fields of a worker profile that differ for runs whose memory ran out."""
 
     actors: Actors | None = None
     cpus: float | None = Field(default=None, gt=0, le=10_000)
-    gpus: float | None = Field(default=None, ge=0, le=1_000)
+    gpus: Gpus | None = None
     shards: int | None = Field(default=None, ge=1, le=1_000)
     memory: Annotated[Bytes, Field(ge=LEAST_MEMORY)] | None = None
 
@@ -132,7 +148,7 @@ class WorkerProfile(Spec):
     executor: Executor
     actors: Actors
     cpus: float = Field(gt=0, le=10_000)
-    gpus: float = Field(ge=0, le=1_000)
+    gpus: Gpus
     shards: int | None = Field(default=None, ge=1, le=1_000)
     dtype: Dtype
     memory: Annotated[Bytes, Field(ge=LEAST_MEMORY)] | None = None
@@ -141,14 +157,33 @@ class WorkerProfile(Spec):
     runtime_env: Mapping[str, JsonValue] = Field(default_factory=dict)
     larger: LargerWorkers | None = None
 
-    @field_validator("gpus")
-    @classmethod
-    def _shared_or_whole(cls, gpus: float) -> float:
-        if gpus > 1 and gpus != int(gpus):
+    @model_validator(mode="after")
+    def _larger_than_the_others(self) -> Self:
+        if self.larger is None:
+            return self
+        ours = self.plain()
+        differing = {name: v for name, v in self.larger.given.items() if v != ours[name]}
+        if self.executor != "ray":
             raise rejection(
-                "", f"{gpus:g} GPUs cannot be given", allowed="a part of one, or 1, 2, …"
+                "larger",
+                "is for actors: with executor 'local' there are no other workers",
+                fix="leave it out, or set executor: ray",
             )
-        return gpus
+        if not differing:
+            raise rejection(
+                "larger",
+                "says nothing that differs",
+                allowed=f"one or more of {', '.join(LargerWorkers.model_fields)}",
+                fix="give it more of what ran out, as in larger: {memory: 120GiB}, or leave it out",
+            )
+        memory = differing.get("memory")
+        if memory is not None and self.memory is not None and memory < self.memory:
+            raise rejection(
+                "larger.memory",
+                f"{amount_of(memory)} is less than the {amount_of(self.memory)} of the others",
+                allowed=f"from {amount_of(self.memory)}",
+            )
+        return self
 
     @property
     def enlarged(self) -> WorkerProfile | None:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from acdc_pipeline.errors import SpecError
-from acdc_pipeline.specs import WorkerProfile, parse
+from acdc_pipeline.specs import WorkerProfile, load_yaml, parse
 
 GPU: dict[str, Any] = {
     "executor": "ray",
@@ -69,3 +70,34 @@ def test_profile_amount_without_meaning_is_rejected(field: str, value: object):
         parse({**GPU, field: value}, WorkerProfile, "gpu.yaml")
     assert raised.value.field == field
     assert raised.value.allowed
+
+
+@pytest.mark.parametrize(
+    ("changed", "field", "problem"),
+    [
+        ({"larger": {"gpus": 1.5}}, "larger.gpus", "1.5 GPUs cannot be given"),
+        ({"larger": {}}, "larger", "says nothing that differs"),
+        ({"larger": {"memory": "60GiB"}}, "larger", "says nothing that differs"),
+        ({"larger": {"memory": "1MiB"}}, "larger.memory", "is less than the 61440MiB"),
+        ({"larger": {"gpus": 2}, "executor": "local"}, "larger", "with executor 'local'"),
+    ],
+)
+def test_larger_workers_that_are_none_are_refused(
+    changed: dict[str, Any], field: str, problem: str
+):
+    with pytest.raises(SpecError, match=problem) as raised:
+        parse({**GPU, **changed}, WorkerProfile, "gpu.yaml")
+    assert raised.value.field == field
+    assert raised.value.allowed or raised.value.fix
+
+
+def test_larger_workers_may_have_more_of_one_thing():
+    for more in ({"memory": "120GiB"}, {"gpus": 2}, {"memory": "60GiB", "gpus": 2}):
+        assert parse({**GPU, "larger": more}, WorkerProfile, "gpu.yaml").enlarged is not None
+
+
+def test_empty_file_is_told_the_first_field_of_a_profile(tmp_path: Path):
+    (tmp_path / "mine.yaml").write_text("- a\n")
+    with pytest.raises(SpecError) as raised:
+        load_yaml(tmp_path / "mine.yaml", WorkerProfile)
+    assert raised.value.fix == "start with 'executor: …'"
