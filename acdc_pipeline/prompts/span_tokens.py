@@ -47,15 +47,17 @@ def with_spans(
     lengths: list[int] = prompts.lengths.tolist()
     if positions == "none":
         return prompts
+    named = any(pair.slots or pair.named for pair in pairs)
     if positions == "tokens":
-        return _with(prompts, token_spans(lengths, width, places[0]))
-    if not any(pair.slots or pair.named for pair in pairs):
+        return _with(prompts, token_spans(lengths, width, places[0], named))
+    if not named:
+        instead = ", or use positions 'tokens'" if len(set(lengths)) == 1 else ""
         raise NoSpans(
             "the prompts have no spans",
             where=places[0],
             field="spans",
             allowed='token positions by name, as in "spans": {"S1": [3, 4]}',
-            fix="let `acdc tasks spans` propose some, or use positions 'tokens'",
+            fix="let `acdc tasks spans FILE` propose some" + instead,
         )
     names = list(_name_tokens(pairs, clean, places, tokenizer))
     questions = range(len(pairs)) if prompts.whole is None else prompts.whole.question

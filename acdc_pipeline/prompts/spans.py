@@ -116,13 +116,14 @@ def in_spans_of(spans: Spans, others: Spans) -> Spans:
     )
 
 
-def token_spans(lengths: Sequence[int], width: int, name: str) -> Spans:
+def token_spans(lengths: Sequence[int], width: int, name: str, named: bool = False) -> Spans:
     """Return a span `t0`, `t1`, … for each position of prompts that have one length.
 
     Args:
         lengths: number of tokens of each prompt.
         width: number of positions with padding.
         name: name of the task in the error.
+        named: whether the prompts name spans, which the error then proposes.
 
     Raises:
         PromptError: the prompts differ in length.
@@ -135,6 +136,9 @@ def token_spans(lengths: Sequence[int], width: int, name: str) -> Spans:
             where=name,
             field="positions",
             allowed="tokens for prompts of one length",
-            fix="use positions 'spans', or prompts of one length",
+            fix="use positions 'spans', or prompts of one length"
+            if named
+            else "let `acdc tasks spans FILE` propose spans for positions 'spans', or use prompts "
+            "of one length",
         )
     return spans_from_names([[f"t{i}" for i in range(n)] for n in lengths], width)

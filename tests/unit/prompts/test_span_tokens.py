@@ -124,6 +124,15 @@ def test_spans_of_prompts_without_any_are_refused_with_the_fix():
         align([pair], WORDS, bos=False, name="t", positions="spans")
 
 
+@pytest.mark.parametrize(("other", "proposed"), [("Then Mary", True), ("Then Mary now", False)])
+def test_tokens_are_proposed_instead_of_spans_for_prompts_of_one_length_only(other, proposed):
+    pairs = [Pair(text, text, ("Tom",), (), where="f.jsonl:1") for text in ("Then John", other)]
+    with pytest.raises(PromptError) as caught:
+        align(pairs, WORDS, bos=False, name="t", positions="spans")
+    assert "`acdc tasks spans FILE`" in str(caught.value)
+    assert ("or use positions 'tokens'" in str(caught.value)) == proposed
+
+
 @pytest.mark.parametrize("positions", ["none", "spans", "tokens"])
 def test_a_position_behind_the_prompt_is_refused_with_its_length(positions):
     pair = Pair("Then Mary", "Then John", ("Tom",), (), named=(("S", (1, 2)),), where="f.jsonl:3")

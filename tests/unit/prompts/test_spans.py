@@ -63,3 +63,12 @@ def test_spans_of_other_prompts_come_first_and_may_be_absent():
     assert joined.seen_by("S") == ("bos", "S", "IO")
     assert joined.seen_by("END") == ("bos", "S", "IO", "END", "new")
     assert in_spans_of(whole, whole).names == whole.names
+
+
+@pytest.mark.parametrize(
+    ("named", "fix"), [(True, "use positions 'spans'"), (False, "let `acdc tasks spans FILE`")]
+)
+def test_tokens_of_prompts_of_different_length_are_refused_with_what_helps(named: bool, fix: str):
+    with pytest.raises(PromptError) as caught:
+        token_spans([5, 3], 5, "t", named)
+    assert (caught.value.fix or "").startswith(fix)
