@@ -84,4 +84,6 @@ def _scalar(text: str, quotes: str | None = None) -> str:
 
 def _quote(texts: Any) -> str:
     text = texts if isinstance(texts, str) else "".join(texts)
-    return json.dumps(text if len(text) <= 80 else text[:79] + "…", ensure_ascii=True)
+    quoted = json.dumps(text if len(text) <= 80 else text[:79] + "…", ensure_ascii=False)
+    # some characters that are not printed, such as U+2028, would end the comment
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in quoted)

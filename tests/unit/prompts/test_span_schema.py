@@ -193,6 +193,13 @@ def test_the_file_of_a_schema_reads_back_as_the_schema():
     text = schema_text(schema, prompts, "mine")
     assert parse(yaml.safe_load(text), SpanSchema, "f.yaml") == schema
     assert "#" in text
+    assert "é" in text
+    assert "\x85" not in text
+
+
+def test_long_examples_in_comments_are_cut_with_a_plain_ellipsis():
+    text = schema_text(propose_schema([["on "] * 40], [{}], 0), [["on "] * 40], "mine")
+    assert "on o…" in text
 
 
 def test_the_line_of_a_pair_keeps_what_it_says_and_which_tokens_correspond():
