@@ -18,6 +18,9 @@ SLOTS: tuple[Slot, ...] = get_args(Slot)
 SPAN_NAME = r"[A-Za-z0-9_.+-]+"
 """The regular expression of a span's name."""
 
+LONGEST_SPAN_NAME = 32
+"""Characters of a span's name in prompts, as tables and figures have room for."""
+
 _RECEIVER = re.compile(rf"([^<>@]+)(?:<([qkv])>)?(?:@({SPAN_NAME}))?\Z", re.ASCII)
 
 

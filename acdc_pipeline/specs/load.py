@@ -81,8 +81,14 @@ def _explain(error: ValidationError, data: Any, kind: type[BaseModel], where: st
         branches = " or ".join(dict.fromkeys(p[2] for p in same_field if p[2]))
         allowed = _description(kind, _without_branches(first["loc"], data)) or branches
         problem = f"{_show(first['input'])} does not fit"
-    # the containers of the invalid value are not problems of their own
-    others = [p[0] for p in problems if p[0] and not f"{field}.".startswith(f"{p[0]}.")]
+        if inside := [p for p in problems if p[0].startswith(f"{field}.")]:
+            fix = fix or f"correct {inside[0][0]}: {inside[0][1]}"
+    # the containers of the invalid value, and its parts, are not problems of their own
+    others = [
+        p[0]
+        for p in problems
+        if p[0] and not f"{field}.".startswith(f"{p[0]}.") and not p[0].startswith(f"{field}.")
+    ]
     others = list(dict.fromkeys(others))
     if others and (not fix or first["type"] == "missing"):
         listed = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_serializer, model_validator
 
-from acdc_pipeline.graph.edge import SPAN_NAME
+from acdc_pipeline.graph.edge import LONGEST_SPAN_NAME, SPAN_NAME
 from acdc_pipeline.specs.base import Spec, as_tuple, rejection
 
 Text = str | tuple[int, ...]
@@ -130,12 +131,22 @@ class PromptPair(PairOptions):
                     "is not the name of a span",
                     allowed="letters, digits, and _ . + -",
                 )
+            if not isinstance(span, Span) and len(name) > LONGEST_SPAN_NAME:
+                raise rejection(
+                    f"spans.{name[:LONGEST_SPAN_NAME]}…",
+                    f"the name of a span has {len(name)} characters",
+                    allowed=f"up to {LONGEST_SPAN_NAME}",
+                    fix="give it a shorter name",
+                )
         corrupted = {name: span.corrupted for name, span in self.corresponding.items()}
         for side, spans in (("clean", self.named), ("corrupted", corrupted)):
             seen: set[int] = set()
             for name, positions in spans.items():
                 field = f"spans.{name}.{side}" if name in corrupted else f"spans.{name}"
-                if list(positions) != sorted(set(positions)):
+                if twice := [at for at, n in Counter(positions).items() if n > 1]:
+                    problem = f"token {twice[0]} is there {positions.count(twice[0])} times"
+                    raise rejection(field, problem, fix="keep it once")
+                if list(positions) != sorted(positions):
                     raise rejection(field, "is not in ascending order", fix="sort it")
                 if both := seen.intersection(positions):
                     problem = f"token {min(both)} is in another span too"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from acdc_pipeline.graph.edge import SPAN_NAME
+from acdc_pipeline.graph.edge import LONGEST_SPAN_NAME, SPAN_NAME
 from acdc_pipeline.specs.base import Spec, rejection
 
 SpanName = Annotated[
@@ -32,6 +32,13 @@ class Part(Spec):
 
     @model_validator(mode="after")
     def _coherent(self) -> Part:
+        if len(self.span) > LONGEST_SPAN_NAME:
+            raise rejection(
+                "span",
+                f"'{self.span[:LONGEST_SPAN_NAME]}…' has {len(self.span)} characters",
+                allowed=f"up to {LONGEST_SPAN_NAME}",
+                fix="give it a shorter name",
+            )
         least, most = self.tokens
         if least > most or most == 0:
             raise rejection("tokens", f"{list(self.tokens)} is no range", allowed="[least, most]")
