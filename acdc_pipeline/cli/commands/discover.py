@@ -269,6 +269,7 @@ def discover(
             device=device,
             memory=memory_budget,
             threads=thread_count,
+            method=chosen,
             written=shared.option_name,
             report=_report,
         )

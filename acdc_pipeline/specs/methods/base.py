@@ -99,6 +99,10 @@ class BaseMethod(Spec):
         """Raise the rejection that a validator needs if `values` exclude one another."""
 
     @classmethod
+    def check_arguments(cls, values: Mapping[str, Any], where: str) -> None:
+        """Raise InvalidInput about one of `values` that only a default may be."""
+
+    @classmethod
     def complete(cls, values: Mapping[str, Any], task: TaskSpec) -> dict[str, Any]:
         """`values`, with the defaults for `task` where they give none."""
         return {"name": tag_of(cls), **cls.defaults(), **values}

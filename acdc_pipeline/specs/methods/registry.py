@@ -6,10 +6,11 @@ in `CircuitMethod`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, get_args
 
-from acdc_pipeline.errors import LISTS, SpecError, UnknownName, unknown
+from acdc_pipeline.errors import LISTS, InvalidInput, SpecError, UnknownName, unknown
 from acdc_pipeline.specs.base import tag_of
 from acdc_pipeline.specs.methods import scored, search
 from acdc_pipeline.specs.methods.profile import ProfileMethod
@@ -80,7 +81,8 @@ def method_for(
 
     Raises:
         UnknownName: no such method.
-        SpecError: a value is not valid, or belongs to other methods only.
+        InvalidInput: a value is not valid.
+        SpecError: likewise, or it belongs to other methods only.
     """
     name = method_name(name)
     if name not in METHODS:
@@ -96,9 +98,12 @@ def method_for(
         if field not in method.parameters():
             raise _foreign_parameter(name, field, where, written)
     try:
+        method.check_arguments(values, where)
         return method.resolve(values, task, where)
-    except SpecError as error:
+    except InvalidInput as error:
         error.field = None if error.field is None else written(error.field)
+        if error.fix is not None:  # a fix has names of parameters in backticks
+            error.fix = re.sub("(?<=`)[a-z_]+(?=`)", lambda name: written(name[0]), error.fix)
         raise
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_serializer, model_validator
 
+from acdc_pipeline.errors import check_whole
 from acdc_pipeline.specs.base import rejection
 from acdc_pipeline.specs.methods.base import (
     NO_GRADIENT,
@@ -68,6 +69,11 @@ class AcdcMethod(SearchMethod):
     name: Literal["acdc"]
     consensus: Annotated[int, Field(ge=0, le=MAX_SEARCHES), Default(0)] = 0
     consensus_line: Annotated[float, Field(ge=0, lt=1), Default(MAJORITY)] = MAJORITY
+
+    @classmethod
+    def check_arguments(cls, values: Mapping[str, Any], where: str) -> None:
+        if "consensus" in values:
+            check_whole(values["consensus"], "consensus", 2, MAX_SEARCHES, where=where)
 
     @model_serializer(mode="wrap")
     def _without_default(self, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from acdc_pipeline.errors import SpecError, UnknownName
+from acdc_pipeline.errors import InvalidInput, SpecError, UnknownName
 from acdc_pipeline.specs import (
     METHODS,
     ProfileMethod,
@@ -100,8 +100,10 @@ def test_consensus_is_stored_with_its_line_and_nothing_of_it_without(task: TaskS
     method = method_for("acdc", {"threshold": 0.1, "consensus": 20}, task, where="here")
     assert method.plain() == {**plain.plain(), "consensus": 20, "consensus_line": 0.5}
     assert type(method).from_plain(method.plain()) == method
-    with pytest.raises(SpecError, match="consensus: one search agrees with itself"):
-        method_for("acdc", {"threshold": 0.1, "consensus": 1}, task, where="here")
+    for few in (-1, 0, 1):
+        with pytest.raises(InvalidInput, match=f"consensus: {few} is too small") as raised:
+            method_for("acdc", {"threshold": 0.1, "consensus": few}, task, where="here")
+        assert raised.value.allowed == "at least 2"
     with pytest.raises(SpecError, match="consensus_line: is of a consensus"):
         method_for("acdc", {"threshold": 0.1, "consensus_line": 0.9}, task, where="here")
 
