@@ -253,8 +253,9 @@ class Agreement:
         if agreed is not None:
             return agreed.kept.get(parse_edge(key))
         edge = self.cut.edges.get(key)
-        found = edge is not None and edge.score is not None
-        return round(edge.score * self.series.searches) if found else None
+        if edge is None or edge.score is None:
+            return None
+        return round(edge.score * self.series.searches)
 
 
 def find_agreement(series: CircuitSeries, others: Iterable[CircuitSeries]) -> Agreement | None:
