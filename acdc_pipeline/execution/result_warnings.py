@@ -6,10 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
+import torch
+
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.graph.cut import Rank, least_size
 from acdc_pipeline.prompts import PromptSet
+from acdc_pipeline.prompts.span_tokens import UNDECLARED
 from acdc_pipeline.specs import RunSpec, SearchMethod, circuit_method
 from acdc_pipeline.text import format_number
 
@@ -21,21 +24,22 @@ DEVIATIONS = 2.0
 
 
 def prompt_warnings(run: RunSpec, prompts: PromptSet) -> list[str]:
-    """Warn of pairs with equal sides, where removed edges carry the corrupted side.
+    """Warn of pairs with equal sides, where removed edges carry those, and of pairs without spans.
 
     Raises:
         PromptError: all sides are equal, so that removing edges would change nothing.
     """
+    spanless = _without_spans(prompts) if run.positions == "spans" else []
     equal = prompts.prompts_with_equal_sides
     if not equal or circuit_method(run.method).ablation != "corrupted":
-        return []
+        return spanless
     if len(equal) == prompts.n_prompts:
         raise PromptError(
             "the clean and the corrupted side are equal in every pair",
             where=f"task '{run.task}'",
             fix="change on the corrupted side what the answer depends on, or use ablation zero",
         )
-    return _equal_sides(prompts, "no edge matters there")
+    return _equal_sides(prompts, "no edge matters there") + spanless
 
 
 def circuit_warnings(
@@ -108,6 +112,22 @@ def _equal_sides(prompts: PromptSet, consequence: str) -> list[str]:
     return [
         f"clean and corrupted side are equal in {len(equal)} of {prompts.n_prompts} pairs "
         f"(the first: pair {equal[0] + 1}); {consequence}"
+    ]
+
+
+def _without_spans(prompts: PromptSet) -> list[str]:
+    """Warn of pairs in which no token has a name, where others have some."""
+    if (spans := prompts.spans) is None:
+        return []
+    numbers = [i for i, name in enumerate(spans.names) if name not in UNDECLARED]
+    named = torch.isin(spans.index, torch.tensor(numbers, device=spans.index.device)).any(1)
+    rows = range(len(named)) if prompts.whole is None else prompts.whole.question
+    bare = sorted({pair for pair, has in zip(rows, named.tolist(), strict=True) if not has})
+    if not bare or len(bare) == prompts.n_prompts:
+        return []
+    return [
+        f"{len(bare)} of {prompts.n_prompts} pairs name no spans, which others do (the first: pair "
+        f"{bare[0] + 1}); `acdc tasks spans FILE` proposes some for every pair"
     ]
 
 

@@ -18,6 +18,9 @@ BOS, END, ANSWER, REST = "bos", "END", "answer", "rest"
 """Spans that need no declaration: special tokens in front, the position whose logits give the
 answer, the tokens of a whole answer that follow it, and all tokens without a name."""
 
+UNDECLARED = frozenset({BOS, END, ANSWER, REST})
+"""Spans that a prompt has though nothing in it was named."""
+
 
 def with_spans(
     prompts: PromptSet,

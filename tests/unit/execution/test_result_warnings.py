@@ -6,9 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from acdc_pipeline.execution.result_warnings import circuit_warnings, guessing, profile_warnings
+from acdc_pipeline.execution.result_warnings import (
+    circuit_warnings,
+    guessing,
+    profile_warnings,
+    prompt_warnings,
+)
 from acdc_pipeline.graph import Circuit, Topology
 from acdc_pipeline.prompts import PromptSet
+from acdc_pipeline.prompts.spans import spans_from_names
 from acdc_pipeline.specs import RunSpec, parse
 from tests import records
 from tests.prompt_sets import random_prompts
@@ -21,6 +27,16 @@ N = 16
 def _prompts(incorrect: int = 1) -> PromptSet:
     prompts = random_prompts(N, 4, 32)
     return replace(prompts, incorrect=tuple(tuple(range(20, 20 + incorrect)) for _ in range(N)))
+
+
+def test_pairs_without_the_spans_that_others_have_are_counted():
+    rows = [["bos", "rest", "S1", "END"], *[["bos", "rest", "rest", "END"]] * 11]
+    prompts = replace(random_prompts(12, 4, 32), spans=spans_from_names(rows, 4))
+    run = records.spec().model_copy(update={"positions": "spans"})
+    (warning,) = prompt_warnings(run, prompts)
+    assert warning.startswith("11 of 12 pairs name no spans, which others do (the first: pair 2)")
+    every = replace(prompts, spans=spans_from_names(rows[:1] * 12, 4))
+    assert prompt_warnings(run, every) == []
 
 
 @pytest.mark.parametrize(("forced", "warned"), [(0.75, False), (0.6875, True), (0.0, True)])
