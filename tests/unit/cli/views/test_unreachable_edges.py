@@ -6,6 +6,7 @@ import pytest
 
 from acdc_pipeline import Circuit, discover
 from acdc_pipeline.cli.views.run import run_facts
+from acdc_pipeline.specs.names import Positions
 
 
 @pytest.mark.parametrize(
@@ -13,7 +14,7 @@ from acdc_pipeline.cli.views.run import run_facts
     [("tokens", 1.0, True), ("tokens", 0.05, False), ("none", 1.0, False)],
 )
 def test_edges_that_can_reach_no_answer_are_named_where_a_share_takes_in_some(
-    positions: str, share: float, said: bool
+    positions: Positions, share: float, said: bool
 ):
     pairs = [{"clean": [5, 6, 7], "corrupted": [8, 6, 7], "correct": 6}]
     found = discover(
