@@ -88,7 +88,7 @@ def test_head_profile_over_actors_has_the_rows_of_one_process(tmp_path: Path):
     place: WorkerProfile = profile(actors=1, shards=2)
     outcomes = list(RayExecutor(place).execute([PlannedRun(run, task)], store, Log()))
     assert [outcome.error for outcome in outcomes] == [None]
-    assert not _shards()
+    assert not psutil.wait_procs(_shards(), timeout=60)[1]
     found = store.get(run.run_id())
     with one_thread():
         expected = Worker(device="cpu", memory=2**28).execute(run, task)
