@@ -132,7 +132,7 @@ class RelpMethod(RankedMethod):
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "what removing one costs in {metric}, by relevance"
     UNFIT: ClassVar[Mapping[MetricKey, str]] = NO_GRADIENT_AT_CLEAN
-    COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.relp:relp"
+    COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.eap:relp"
 
     name: Literal["relp"]
 
