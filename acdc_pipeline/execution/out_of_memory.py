@@ -25,7 +25,7 @@ RETRIES = "retries"
 """The name of the retries among the details of a record; absent where there was none."""
 
 LOST_WORKERS = "lost_workers"
-"""The name, among the details of a record, of what was said of workers that died."""
+"""The key, in the details of a record, of the messages about workers that died."""
 
 CAUSE = "out of memory"
 

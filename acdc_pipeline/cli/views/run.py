@@ -123,9 +123,9 @@ def run_facts(record: RunRecord) -> dict[str, str]:
 
 
 def _unreachable_text(method: Method, circuit: Circuit) -> str:
-    """Say how many edges are on no path, where a method was asked for more than are on one.
+    """Return the number of edges on no path, in words, if the size asked for needs some of them.
 
-    Empty otherwise. Only with spans are there such edges.
+    Empty otherwise. Only graphs with spans have such edges.
     """
     from acdc_pipeline.graph.flow import flow_of
     from acdc_pipeline.specs import ScoredMethod
