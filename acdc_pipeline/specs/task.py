@@ -26,8 +26,8 @@ from acdc_pipeline.specs.prompt_pair import PairBos
 from acdc_pipeline.specs.table import FRESH, TableGenerator
 from acdc_pipeline.specs.template import TemplateGenerator, placeholders_of
 
-SPAN_RULES = 1
-"""Version of the rules by which the package names spans: those of generators, `END`, `S1+1`, …"""
+SPAN_RULES = 2
+"""Version of the rules by which the package names and orders spans, whichever prompts are drawn."""
 
 REFERENCE = "circuit.yaml"
 """The file beside a `task.yaml` that holds a published circuit."""
