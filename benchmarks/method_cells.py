@@ -1,0 +1,274 @@
+"""Every method on every behaviour of the zoo: `python -m benchmarks.method_cells`.
+
+A cell is a task, a model that claims it, and a metric. Each method searches by that metric (by the
+logit difference where it cannot use it), and its circuits at MIB's fractions of the edges are
+measured in it on held-out prompts: as many as were searched, of another draw. Printed are CMD
+(lower is better), CPR, both means over seeds; seconds; and the cost in forwards: the floating-point
+operations of matrix products during the search over those of one forward of the model on the
+prompts. A method is first or tied in a cell if the paired bootstrap interval over held-out prompts
+of its CMD less the lowest CMD of another method is not above 0.
+
+    python -m benchmarks.method_cells --methods eap-ig-inputs eap-ig-activations random
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch.utils.flop_counter import FlopCounterMode
+
+from acdc_pipeline.engine import Bench, set_up
+from acdc_pipeline.evaluation import (
+    FRACTIONS,
+    circuit_logits,
+    circuits_at_fractions,
+    circuits_from_scores,
+)
+from acdc_pipeline.evaluation.measure import score_answers
+from acdc_pipeline.execution.checkpoint import BoundCheckpoint, NoCheckpoint
+from acdc_pipeline.execution.methods import PreparedRun, run_method
+from acdc_pipeline.execution.problem import BenchProblem
+from acdc_pipeline.execution.progress import Silent
+from acdc_pipeline.graph import Circuit
+from acdc_pipeline.models import LoadedModel, load_model
+from acdc_pipeline.models.zoo import claimed_tasks
+from acdc_pipeline.prompts import make_prompts
+from acdc_pipeline.specs import METHODS, RunSpec, circuit_method, find_task, method_for
+from acdc_pipeline.specs.names import METRICS
+
+MODELS = (
+    "gpt2-4l-s0",
+    "gpt2-4l-s1",
+    "gpt2-4l-s2",
+    "llama-4l",
+    "neox-4l",
+    "neox-4l-words",
+    "opt-4l",
+    "attn-4l",
+    "attn-2l",
+)
+THRESHOLDS = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+FEW_STEPS = {"steps": 60, "learning_rate": 0.2}
+"""Of gates, as in deploy/sweeps/methods.yaml."""
+HELD_OUT = 1000
+"""Added to the seed of the prompts that are searched."""
+MEMORY = 2**30
+FIGURES = ("cmd", "cpr", "forwards", "seconds")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A behaviour of a model, and the metric that it is searched and measured by."""
+
+    task: str
+    model: str
+    metric: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One method in one cell, means over seeds.
+
+    Args:
+        forwards: cost of the search on the first seed.
+        curve: faithfulness on held-out prompts at each of `FRACTIONS`.
+        resampled: CMD on bootstrap resamples of the held-out prompts, the same for all methods.
+    """
+
+    cmd: float
+    cpr: float
+    forwards: float
+    seconds: float
+    curve: tuple[float, ...]
+    resampled: Float[np.ndarray, " resample"]
+
+
+def cells(models: Sequence[str] = MODELS, metrics: Sequence[str] = ()) -> Iterator[Cell]:
+    """The cells of some models: the tasks that each claims, by `metrics`.
+
+    Args:
+        metrics: None named means the task's discovery metric and its own.
+    """
+    for model in models:
+        for name in claimed_tasks(model):
+            own = find_task(name).metrics
+            for metric in metrics or dict.fromkeys((own.discovery, own.own)):
+                yield Cell(name, model, metric)
+
+
+def find_circuits(method: str, cell: Cell, bench: Bench, seed: int) -> Mapping[float, Circuit]:
+    """The circuits of `method` at each of `FRACTIONS`."""
+    task, kind = find_task(cell.task), METHODS[method]
+    metric = cell.metric if cell.metric not in kind.UNFIT else "logit_diff"
+    given = {"metric": metric} | (FEW_STEPS if "learning_rate" in kind.parameters() else {})
+    is_search = "threshold" in kind.parameters()
+    found = []
+    for size in [{"threshold": t} for t in THRESHOLDS] if is_search else [{}]:
+        chosen = method_for(method, given | size, task, where="benchmark")
+        run = RunSpec(
+            task=task.name,
+            task_hash=task.definition_hash(),
+            model=f"zoo:{cell.model}",
+            model_revision="",
+            method=chosen,
+            prompts=len(bench.prompts),
+            seed=seed,
+            dtype="float32",
+        )
+        problem, checkpoint = BenchProblem(bench, MEMORY), BoundCheckpoint(NoCheckpoint(), {})
+        found.append(run_method(PreparedRun(run, problem, MEMORY, Silent(), checkpoint)).circuit)
+    topology = bench.weights.topology
+    if is_search:
+        return circuits_at_fractions(topology, found)
+    return circuits_from_scores(topology, found[0].scores, circuit_method(chosen).ranking)
+
+
+def count_forwards(method: str, cell: Cell, bench: Bench, seed: int) -> float:
+    """The operations of `method` in units of those of one forward."""
+    with FlopCounterMode(display=False) as of_method:
+        find_circuits(method, cell, bench, seed)
+    with FlopCounterMode(display=False) as of_two:
+        set_up(bench.weights, bench.prompts, "corrupted")
+    return 2 * of_method.get_total_flops() / of_two.get_total_flops()
+
+
+def bench_of(model: LoadedModel, task: str, prompts: int, seed: int) -> Bench:
+    """`model` on prompts of `task`."""
+    assert model.tokenizer is not None, "models of the zoo have a tokenizer"
+    made = make_prompts(find_task(task), model.tokenizer, n=prompts, seed=seed)
+    return set_up(model.weights, made, "corrupted")
+
+
+def measure_cell(
+    cell: Cell, methods: Sequence[str], *, prompts: int, seeds: Sequence[int], resamples: int = 200
+) -> dict[str, Measured]:
+    """Every method in one cell."""
+    model = load_model(f"zoo:{cell.model}", device="cpu")
+    parts: dict[str, list[Measured]] = {method: [] for method in methods}
+    for seed in seeds:
+        searched = bench_of(model, cell.task, prompts, seed)
+        held_out = bench_of(model, cell.task, prompts, seed + HELD_OUT)
+        equal = np.full(len(held_out.prompts), 1 / len(held_out.prompts))
+        draws = np.random.default_rng(seed).multinomial(len(equal), equal, size=resamples)
+        for method in methods:
+            started = time.perf_counter()
+            circuits = find_circuits(method, cell, searched, seed)
+            seconds = time.perf_counter() - started
+            forwards = np.nan if parts[method] else count_forwards(method, cell, searched, seed)
+            curves = faithfulness(held_out, cell.metric, circuits, np.vstack([equal, draws]))
+            areas = _areas(np.abs(1 - curves))
+            figures = float(areas[0]), float(_areas(curves[:1])[0]), float(forwards), seconds
+            parts[method].append(Measured(*figures, tuple(curves[0].tolist()), areas[1:]))
+    return {method: _mean(of) for method, of in parts.items()}
+
+
+def faithfulness(
+    bench: Bench,
+    metric: str,
+    circuits: Mapping[float, Circuit],
+    counts: Float[np.ndarray, "draw prompt"],
+) -> Float[np.ndarray, "draw fraction"]:
+    """The faithfulness of circuits on prompts of which each counts some times in a draw."""
+    topology = bench.weights.topology
+    ends = [topology.edge_set, frozenset()]
+    chosen = [*ends, *(circuits[fraction].edges for fraction in FRACTIONS)]
+    by_edges = {
+        edges: score_answers(bench, circuit_logits(bench, edges), metric).double().numpy()
+        for edges in dict.fromkeys(chosen)
+    }
+    weights = counts[:, bench.layout.answer_row.numpy()]
+    values = np.stack([weights @ by_edges[edges] / weights.sum(1) for edges in chosen], axis=1)
+    whole, nothing = values[:, :1], values[:, 1:2]
+    return (values[:, 2:] - nothing) / (whole - nothing)
+
+
+def _areas(curves: Float[np.ndarray, "draw fraction"]) -> Float[np.ndarray, " draw"]:
+    return np.trapezoid(curves, FRACTIONS, axis=1)
+
+
+def _mean(of: Sequence[Measured]) -> Measured:
+    return Measured(
+        *(float(np.nanmean([getattr(measured, figure) for measured in of])) for figure in FIGURES),
+        tuple(np.mean([measured.curve for measured in of], axis=0).tolist()),
+        np.mean([measured.resampled for measured in of], axis=0),
+    )
+
+
+def excess(found: Mapping[str, Measured], ours: str, other: str) -> tuple[float, float, float]:
+    """CMD of `ours` less that of `other`, and the ends of its 95 % interval over prompts."""
+    low, high = np.quantile(found[ours].resampled - found[other].resampled, [0.025, 0.975])
+    return found[ours].cmd - found[other].cmd, float(low), float(high)
+
+
+def is_first_or_tied(found: Mapping[str, Measured], method: str) -> bool:
+    """Whether no other method has a CMD that is lower beyond the interval over prompts."""
+    rivals = [name for name in found if name != method]
+    best = min(rivals, key=lambda name: found[name].cmd)
+    difference, low, _ = excess(found, method, best)
+    return difference <= 0 or low <= 0
+
+
+def _row(cell: Cell, found: Mapping[str, Measured]) -> str:
+    each = [
+        f"{m.cmd:.4f} / {m.cpr:.3f}" + ("*" if is_first_or_tied(found, name) else "")
+        for name, m in found.items()
+    ]
+    return f"| {cell.task} | {cell.model} | `{cell.metric}` | {' | '.join(each)} |"
+
+
+def _summary(table: Mapping[Cell, Mapping[str, Measured]], methods: Sequence[str]) -> Iterator[str]:
+    """For each method: in how many cells it is first or tied, and its mean areas and costs."""
+    yield "| method | first or tied | CMD | CPR | forwards | seconds |"
+    yield "|---" * 6 + "|"
+    for name in methods:
+        of = [found[name] for found in table.values()]
+        first = sum(is_first_or_tied(found, name) for found in table.values())
+        means = [np.mean([getattr(measured, figure) for measured in of]) for figure in FIGURES]
+        figures = "{:.4f} | {:.3f} | {:.0f} | {:.2f}".format(*means)
+        yield f"| {name} | {first} of {len(of)} | {figures} |"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure the cells and print the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", nargs="+", default=list(MODELS), metavar="NAME")
+    parser.add_argument("--tasks", nargs="+", default=[], metavar="NAME")
+    parser.add_argument("--metrics", nargs="+", default=[], choices=METRICS, metavar="NAME")
+    parser.add_argument(
+        "--methods", nargs="+", default=list(METHODS), choices=list(METHODS), metavar="NAME"
+    )
+    parser.add_argument("--prompts", type=int, default=64)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    asked = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    print(f"| task | model | metric | {' | '.join(asked.methods)} |")
+    print("|---" * (3 + len(asked.methods)) + "|")
+    table: dict[Cell, Mapping[str, Measured]] = {}
+    for cell in cells(asked.models, asked.metrics):
+        if asked.tasks and cell.task not in asked.tasks:
+            continue
+        table[cell] = measure_cell(cell, asked.methods, prompts=asked.prompts, seeds=asked.seeds)
+        print(_row(cell, table[cell]), flush=True)
+    print("\n" + "\n".join(_summary(table, asked.methods)))
+    if asked.json is not None:
+        rows = [
+            vars(cell) | {"method": name} | vars(m) | {"resampled": m.resampled.tolist()}
+            for cell, found in table.items()
+            for name, m in found.items()
+        ]
+        asked.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
