@@ -118,7 +118,7 @@ def _heads(case: Case, folder: Path) -> Work:
 
 def _evaluation(case: Case, share: float, folder: Path) -> Work:
     task = random_task(case, folder)
-    method = method_for("eap", {"share": share, "metric": "kl"}, task, where="benchmark")
+    method = method_for("eap", {"share": share, "metric": "nll"}, task, where="benchmark")
     run = plan_case(case, method, task, folder)
     torch.set_num_threads(1)
     circuit = Worker(device="cpu", memory=MEMORY).execute(run, task).circuit

@@ -37,7 +37,7 @@ tasks: [ioi, induction]
 models: ["zoo:gpt2-4l-s0", "zoo:gpt2-4l-s1", "zoo:gpt2-4l-s2"]
 methods: [{name: acdc, thresholds: [0.1, 0.03]}]
 prompts: 32
-seeds: [0]
+seeds: [0, 1, 2, 3, 4, 5]
 """
 
 

@@ -24,7 +24,11 @@ from acdc_pipeline.models.bridge import load_module, refuse_not_finite
 from acdc_pipeline.models.config import quantisation_method
 from acdc_pipeline.models.device import Precision
 from acdc_pipeline.models.directory import DAMAGED, architecture_of, weight_files
-from acdc_pipeline.models.mapped import MappedBlocks, release_freed_memory
+from acdc_pipeline.models.mapped import (
+    MappedBlocks,
+    release_freed_memory,
+    release_memory_when_freed,
+)
 from acdc_pipeline.models.moving import move
 from acdc_pipeline.models.rounding import round_parameters
 from acdc_pipeline.models.weight_sizes import WeightSizes, make_empty, measure_weights
@@ -152,6 +156,7 @@ def load_layered(
     """
     sizes, on_cpu = measure_weights(directory, architecture), device.type == "cpu"
     require_memory(directory, sizes, precision, memory, on_cpu=on_cpu, where=where)
+    release_memory_when_freed()
     left = (memory - sizes.least_memory(precision, on_cpu=on_cpu)) // 2
     # Where transformers puts layers that files hold in another form; it stays empty for most.
     converted = tempfile.mkdtemp(prefix="acdc-layers-")

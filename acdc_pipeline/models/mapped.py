@@ -156,10 +156,26 @@ def last_that_fit(sizes: Sequence[int], budget: int) -> set[int]:
 
 def release_freed_memory() -> None:
     """Give the memory of freed tensors back to the system, where the C library keeps it."""
+    _call_glibc("malloc_trim", 0)
+
+
+def release_memory_when_freed() -> None:
+    """Give tensors of 64 KiB or more back to the system as soon as they are freed.
+
+    glibc keeps freed memory below a threshold that grows with what is freed, up to 32 MiB (mallopt
+    of the GNU C library, M_MMAP_THRESHOLD): blocks that pass through a budget, and the activations
+    of every layer, would leave as much again behind. Pages have to be mapped anew instead.
+    """
+    m_mmap_threshold = -3  # malloc.h
+    _call_glibc("mallopt", m_mmap_threshold, 64 * 1024)
+
+
+def _call_glibc(name: str, *arguments: int) -> None:
+    """Call a function that glibc has; do nothing with other C libraries."""
     if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
-        if trim is not None:
-            trim(0)
+        function = getattr(ctypes.CDLL(None), name, None)
+        if function is not None:
+            function(*arguments)
 
 
 def without_values(item: Any) -> Any:

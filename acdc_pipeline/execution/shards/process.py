@@ -9,10 +9,15 @@ import subprocess
 import sys
 from contextlib import suppress
 from functools import cache, partial
+from pathlib import Path
 from typing import IO
 from weakref import finalize
 
 from acdc_pipeline.execution.shards.messages import WorkerDied, answer
+from acdc_pipeline.store.failure import RemoteFailure
+
+KERNEL_EVENTS = Path("/proc/vmstat")
+"""Where Linux counts the processes that it killed for want of memory."""
 
 _LENGTH = struct.Struct(">Q")
 _SECONDS_TO_END = 2.0
@@ -34,17 +39,24 @@ class ProcessChannel:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self._to, self._from = self.process.stdin, self.process.stdout
+        self._kills_before = _out_of_memory_kills()
         self._finalizer = finalize(self, _end, self.process)
 
     def send(self, message: bytes) -> None:
-        """Send a message. Raises WorkerDied."""
+        """Send a message. Raises like `receive`."""
         try:
             write_message(self._to, message)
         except (OSError, ValueError) as error:
             raise self._died() from error
 
     def receive(self) -> bytes:
-        """Wait for the answer. Raises WorkerDied."""
+        """Wait for the answer.
+
+        Raises:
+            WorkerDied: the process ended.
+            RemoteFailure: it was killed, and the kernel has killed processes for want of memory
+                since it started.
+        """
         message = read_message(self._from)
         if message is None:
             raise self._died()
@@ -54,14 +66,25 @@ class ProcessChannel:
         """End the process."""
         self._finalizer()
 
-    def _died(self) -> WorkerDied:
+    def _died(self) -> WorkerDied | RemoteFailure:
         try:
             code = self.process.wait(_SECONDS_TO_END)
         except subprocess.TimeoutExpired:
             return WorkerDied("it does not answer")
+        if code == -signal.SIGKILL and _out_of_memory_kills() > self._kills_before:
+            return RemoteFailure.of(MemoryError("the kernel killed a worker: memory ran out"))
         if code < 0:
             return WorkerDied(f"killed by {signal.Signals(-code).name}")
         return WorkerDied(f"it ended with exit code {code}")
+
+
+def _out_of_memory_kills() -> int:
+    """Return how many processes the kernel killed for want of memory; 0 where it does not say."""
+    with suppress(OSError):
+        for line in KERNEL_EVENTS.read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
 
 
 def write_message(stream: IO[bytes], message: bytes) -> None:

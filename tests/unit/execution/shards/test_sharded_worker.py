@@ -13,6 +13,9 @@ from acdc_pipeline.engine.search.subgraph_search import SubgraphSearch
 from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.execution.checkpoint import Checkpoint
 from acdc_pipeline.execution.methods import SharedWork
+from acdc_pipeline.execution.out_of_memory import is_out_of_memory
+from acdc_pipeline.execution.shards import process
+from acdc_pipeline.execution.shards.messages import WorkerDied
 from acdc_pipeline.execution.shards.shard import Shard
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Decision
@@ -220,3 +223,19 @@ def test_metric_of_ones_own_runs_on_one_worker(task: TaskSpec):
     assert not deaths.sent
     worker.execute(run, task)  # of which nothing new is said
     assert messages == ["this run of 'exact' cannot be spread: one worker computes it"]
+
+
+@pytest.mark.parametrize("kills", [3, 4])
+def test_worker_killed_by_the_kernel_for_want_of_memory_is_no_ordinary_death(
+    monkeypatch, tmp_path, kills
+):
+    events = tmp_path / "vmstat"
+    events.write_text("pgfault 70\noom_kill 3\n")
+    monkeypatch.setattr(process, "KERNEL_EVENTS", events)
+    channel = process.ProcessChannel("cpu", 1)
+    channel.process.kill()
+    events.write_text(f"pgfault 70\noom_kill {kills}\n")
+    with pytest.raises((WorkerDied, RemoteFailure)) as caught:
+        channel.receive()
+    assert is_out_of_memory(caught.value) == (kills > 3)
+    channel.close()
