@@ -40,6 +40,9 @@ USUAL: dict[str, Any] = {
     "edges": None,
     "rank": "magnitude",
     "steps": 5,
+    "points": 5,
+    "combine": "mean",
+    "grad_drop": "layers",
     "learning_rate": 0.1,
     "penalty": 1.0,
 }

@@ -1,14 +1,16 @@
-"""How well EAP and RelP estimate the effect of ablating a node: `python -m benchmarks.relevance`.
+"""How well methods estimate the effect of ablating a node: `python -m benchmarks.relevance`.
 
 The effect of each head and MLP alone, in each span of the task's positions (at all of them with
-`--positions none`), is measured exactly (`node-exact`) and estimated to first order: by gradients
-(`eap`) and by relevance (`relp`), summed over the edges out of the node. Pearson's correlation over
-the nodes of a kind is printed, as in Rezaei Jafari et al. 2025 (arXiv 2508.21258, table 1: MLP
-outputs of GPT-2 small 0.195 by gradients and 0.992 by relevance). With `--edges` the scores of
-edges are compared too, with the exact effect of removing each alone.
+`--positions none`), is measured exactly (`node-exact`) and estimated: by gradients (`eap`), by
+relevance (`relp`) or by other `--methods`, summed over the edges out of the node. Pearson's
+correlation over the nodes of a kind is printed, as in Rezaei Jafari et al. 2025 (arXiv 2508.21258,
+table 1: MLP outputs of GPT-2 small 0.195 by gradients and 0.992 by relevance). With `--edges` the
+scores of edges are compared too, with the exact effect of removing each alone: as they are, and
+their magnitudes. Where no score of a method is negative, magnitudes are compared throughout.
 
     python -m benchmarks.relevance --models zoo:gpt2-4l-s0 zoo:llama-4l
     python -m benchmarks.relevance --models gguf:FILE --prompts 8 --positions none
+    python -m benchmarks.relevance --edges --methods eap atp-star conductance ensemble
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from acdc_pipeline.engine.single_removals import SingleRemovals
 from acdc_pipeline.evaluation import differentiable_objective_for, objective_for
 from acdc_pipeline.execution.worker import prompts_for
 from acdc_pipeline.models import load_model
-from acdc_pipeline.specs import find_task, method_for
+from acdc_pipeline.specs import SCORED_METHODS, find_task, method_for
 
 MEMORY = 4 * 2**30
 METRIC = "logit_diff"
@@ -66,12 +68,25 @@ def exact_by_node(problem: ScoringProblem) -> dict[str, float]:
     return {f"{node}@{span}": value - baseline for node, span, value in removals.without_nodes()}
 
 
-def correlation(exact: Mapping[str, float], estimate: Mapping[str, float], kind: str) -> float:
-    """Pearson's correlation over the names that begin with `kind`."""
+def correlation(
+    exact: Mapping[str, float],
+    estimate: Mapping[str, float],
+    kind: str = "",
+    magnitudes: bool = False,
+) -> float:
+    """Pearson's correlation over the names that begin with `kind`.
+
+    Args:
+        magnitudes: whether magnitudes are compared, as they always are where `estimate` has no
+            sign.
+    """
     names = [name for name in exact if name.startswith(kind)]
     if len(names) < 3:
         return float("nan")
-    return float(np.corrcoef([exact[n] for n in names], [estimate[n] for n in names])[0, 1])
+    both = np.array([[values[name] for name in names] for values in (exact, estimate)])
+    if magnitudes or min(estimate.values()) >= 0:
+        both = np.abs(both)
+    return float(np.corrcoef(both)[0, 1])
 
 
 def main() -> None:
@@ -83,34 +98,39 @@ def main() -> None:
     parser.add_argument("--task", default="ioi")
     parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--positions", choices=("none", "spans"), default="spans")
+    parser.add_argument("--methods", nargs="+", default=["eap", "relp"], choices=SCORED_METHODS)
     parser.add_argument("--edges", action="store_true", help="also every edge, alone")
     options = parser.parse_args()
     task = find_task(options.task)
     print(f"{options.task}, {options.prompts} prompts, logit difference, corrupted ablation")
-    print(f"{'model':22} {'what':16} {'n':>6} {'eap':>7} {'relp':>7} {'s eap':>7} {'s relp':>7}")
+    columns = [(name, max(7, len(name))) for name in options.methods]
+    heads = [f"{name:>{width}}" for name, width in columns]
+    print(f"{'model':22} {'what':16} {'n':>6}", *heads, *(f"s {head}" for head in heads))
     for reference in options.models:
         model = load_model(reference, device="cpu")
         made = prompts_for(model, task, n=options.prompts, seed=0, positions=options.positions)
         problem = problem_of(set_up(model.weights, made, "corrupted"))
-        estimates, seconds = {}, {}
-        for name in ("eap", "relp"):
+        estimates, took = {}, []
+        for name, width in columns:
             started = time.perf_counter()
             estimates[name] = scores_by(name, problem)
-            seconds[name] = time.perf_counter() - started
-        rows = [("MLP outputs", "m"), ("head outputs", "a"), ("all outputs", "")]
+            took.append(f"{time.perf_counter() - started:{width + 2}.2f}")
         exact = exact_by_node(problem)
         by_node = {name: summed_by_node(scores) for name, scores in estimates.items()}
-        took = "".join(f" {seconds[name]:7.2f}" for name in ("eap", "relp"))
         place = reference.rpartition("/")[2]
-        for what, kind in rows:
+        for what, kind in (("MLP outputs", "m"), ("head outputs", "a"), ("all outputs", "")):
             n = sum(name.startswith(kind) for name in exact)
-            each = " ".join(f"{correlation(exact, by_node[m], kind):7.3f}" for m in by_node)
-            print(f"{place:22} {what:16} {n:6} {each}{took}", flush=True)
+            each = [f"{correlation(exact, by_node[m], kind):{width}.3f}" for m, width in columns]
+            print(f"{place:22} {what:16} {n:6}", *each, *took, flush=True)
         if options.edges:
             truth = {str(e): s for e, s in scores_by("exact", problem).items()}
             named = {m: {str(e): s for e, s in found.items()} for m, found in estimates.items()}
-            each = " ".join(f"{correlation(truth, named[m], ''):7.3f}" for m in named)
-            print(f"{place:22} {'edges':16} {len(truth):6} {each}", flush=True)
+            for what, size in (("edges", False), ("edges, magnitude", True)):
+                each = [
+                    f"{correlation(truth, named[m], magnitudes=size):{width}.3f}"
+                    for m, width in columns
+                ]
+                print(f"{place:22} {what:16} {len(truth):6}", *each, flush=True)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ USUAL: dict[str, Any] = {
     "rank": "magnitude",
     "steps": 3,
     "rounds": 1,
+    "points": 2,
+    "combine": "mean",
+    "grad_drop": "layers",
     "learning_rate": 0.1,
     "penalty": 1.0,
 }

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from acdc_pipeline.algorithms.scoring import EdgeScores, ScoringProblem
 from acdc_pipeline.engine import Bench
+from acdc_pipeline.engine.components import Stream
 from acdc_pipeline.engine.forward import Streams, expert_receivers, head_width, mlp_width
 from acdc_pipeline.engine.gradients.receiver_gradients import (
     GRADIENTS,
@@ -42,16 +43,21 @@ class EdgeAttribution:
         problem: the problem.
         points: number of points at which gradients will be added, with equal weights.
         propagation: what takes the place of gradients.
+        outputs_held: how many outputs of every source are held at once.
     """
 
     def __init__(
-        self, problem: ScoringProblem, points: int, propagation: Propagation = GRADIENTS
+        self,
+        problem: ScoringProblem,
+        points: int,
+        propagation: Propagation = GRADIENTS,
+        outputs_held: int = 1,
     ) -> None:
         self.problem, self.propagation = problem, propagation
         self.bench = problem.bench
         self.topology = self.bench.weights.topology
         self.weight = 1.0 / points
-        self.prompts_at_once = max_prompts_at_once(self.bench, problem.memory)
+        self.prompts_at_once = max_prompts_at_once(self.bench, problem.memory, outputs_held)
         self.index = {node: i for i, node in enumerate(self.topology.sources)}
         self._scores = {
             receiver: torch.zeros(self.topology.n_sources_of(receiver), dtype=torch.float64)
@@ -68,23 +74,46 @@ class EdgeAttribution:
                 None means all. All sources need the same number of points.
         """
         bench = self.bench
-        objective = self.problem.differentiable
-        at_final = self.propagation.final(objective, bench.layout, streams.final)
+        at_final = self.at_final(streams.final)
         rows = [self.index[node] for node in sources or self.topology.sources]
         first, end = min(rows), max(rows) + 1
-        for start in range(0, bench.layout.batch, self.prompts_at_once):
-            chosen = slice(start, start + self.prompts_at_once)
+        for chosen in self.groups:
             step = bench.ablated[first:end, chosen] - bench.clean.outputs[first:end, chosen]
-            part = streams.of_prompts(chosen)
-            spans = rows_by_span(bench.layout, self.topology.spans, chosen)
-            coefficients = receiver_gradients(
-                bench.weights, part, at_final[chosen], self.propagation
-            )
-            for group in coefficients:
-                self._add_group(group, step, first, spans)
-            of_sources = len(rows) / len(self.topology.sources)
-            self._done += self.weight * of_sources * len(step[0]) / bench.layout.batch
-            self.problem.advance(min(1.0, self._done))
+            self.add_prompts(chosen, streams.of_prompts(chosen), at_final[chosen], step, first)
+
+    @property
+    def groups(self) -> list[slice]:
+        """The prompts that are processed together."""
+        n = self.prompts_at_once
+        return [slice(start, start + n) for start in range(0, self.bench.layout.batch, n)]
+
+    def at_final(self, final: Stream) -> Stream:
+        """The gradient by the final stream of all prompts, or what takes its place."""
+        return self.propagation.final(self.problem.differentiable, self.bench.layout, final)
+
+    def add_prompts(
+        self,
+        chosen: slice,
+        streams: Streams,
+        at_final: Stream,
+        step: Float[Tensor, "n batch pos d_model"],
+        first: int = 0,
+    ) -> None:
+        """Add the gradients at one point for some prompts.
+
+        Args:
+            chosen: the prompts.
+            streams: their residual streams.
+            at_final: the gradient by the last of these.
+            step: what gradients are multiplied by, for the sources from number `first` on.
+        """
+        bench = self.bench
+        spans = rows_by_span(bench.layout, self.topology.spans, chosen)
+        for group in receiver_gradients(bench.weights, streams, at_final, self.propagation):
+            self._add_group(group, step, first, spans)
+        of_sources = len(step) / len(self.topology.sources)
+        self._done += self.weight * of_sources * len(step[0]) / bench.layout.batch
+        self.problem.advance(min(1.0, self._done))
 
     def scores(self) -> EdgeScores:
         """The score of every edge of the graph."""
@@ -114,19 +143,19 @@ class EdgeAttribution:
                     scores[first : first + len(seen)] += self.weight * row
 
 
-def max_prompts_at_once(bench: Bench, memory: int) -> int:
+def max_prompts_at_once(bench: Bench, memory: int, outputs_held: int = 1) -> int:
     """How many prompts can be processed at once in `memory` bytes; at least one.
 
-    Held are the difference of every source, and of one layer at a time some streams for each head,
-    its queries, keys, values and patterns, and the hidden units of the MLP, or some streams for
-    each of its experts.
+    Held are `outputs_held` outputs or differences of every source, and of one layer at a time some
+    streams for each head, its queries, keys, values and patterns, and the hidden units of the MLP,
+    or some streams for each of its experts.
     """
     n_heads, d_model = bench.weights.topology.n_heads, bench.weights.d_model
     d_head = head_width(bench.weights)
     pos = bench.layout.pos
     layer = n_heads * (8 * d_model + 10 * d_head + 5 * pos) + 8 * mlp_width(bench.weights)
     layer += 5 * expert_receivers(bench.weights) * d_model
-    row = len(bench.weights.topology.sources) * d_model + layer
+    row = outputs_held * len(bench.weights.topology.sources) * d_model + layer
     per_prompt = pos * row * bench.ablated.element_size()
     enough = math.ceil(_ROWS / pos)
     return max(1, min(bench.layout.batch, memory // per_prompt, enough))

@@ -20,12 +20,15 @@ from acdc_pipeline.engine import Bench
 from acdc_pipeline.engine.forward import expert_receivers, head_width, mlp_width
 from acdc_pipeline.engine.gradients.gates import edge_gate_gradient, node_gate_gradient
 from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.specs.methods.ensembles import EapIgEdgePruningMethod
 from acdc_pipeline.specs.methods.scored import EdgePruningMethod, SubnetworkProbingMethod
 
 BETA = 2 / 3
 """Temperature: the lower it is, the more often gates are exactly 0 or 1."""
 STRETCH = (-0.1, 1.1)
 """The range that the sigmoid is stretched to before it is clipped to [0, 1]."""
+CLOSED_LOG_ODDS = BETA * log(-STRETCH[0] / STRETCH[1])
+"""The log α of a gate that is exactly 0 half of the time."""
 
 # Uniform random numbers keep this distance from 0 and 1, whose logits are infinite.
 _MARGIN = 1e-6
@@ -49,19 +52,30 @@ def edge_pruning(problem: MeanProblem, method: EdgePruningMethod) -> EdgeScores:
     again is better than cutting. Each step costs a forward and a backward pass with the gates of
     all edges.
     """
+    start = problem.like.new_full((problem.topology.n_edges,), _START)
+    return prune_edges(problem, method, start, 0.0)
+
+
+def prune_edges(
+    problem: MeanProblem,
+    method: EdgePruningMethod | EapIgEdgePruningMethod,
+    start: Float[Tensor, " gate"],
+    closed: float,
+) -> EdgeScores:
+    """`edge_pruning` from gates of the log α `start`, with t rising from `closed`."""
     n_edges = problem.topology.n_edges
     target = 1 - method.size(n_edges) / n_edges
     multipliers = [torch.zeros((), requires_grad=True) for _ in range(2)]
 
     def penalty(log_alpha: Float[Tensor, " gate"], done: float) -> Float[Tensor, ""]:
-        closed = 1 - probability_open(log_alpha).mean()
-        gap = target * min(1.0, done / _WARM_UP) - closed
+        now_closed = 1 - probability_open(log_alpha).mean()
+        gap = closed + (target - closed) * min(1.0, done / _WARM_UP) - now_closed
         return multipliers[0] * gap + multipliers[1] * gap**2
 
     log_alpha = train_gates(
         problem,
         lambda gates: problem.mean(_edge_gradient, gates),
-        n_edges,
+        start,
         steps=method.steps,
         learning_rate=method.learning_rate,
         penalty=penalty,
@@ -94,7 +108,7 @@ def subnetwork_probing(problem: MeanProblem, method: SubnetworkProbingMethod) ->
     log_alpha = train_gates(
         problem,
         lambda gates: problem.mean(_node_gradient, gates),
-        len(candidates),
+        problem.like.new_full((len(candidates),), _START),
         steps=method.steps,
         learning_rate=method.learning_rate,
         penalty=penalty,
@@ -122,7 +136,7 @@ def _node_gradient(
 def train_gates(
     problem: MeanProblem,
     gradient: Callable[[Float[Tensor, " gate"]], Float[Tensor, " gate"]],
-    n_gates: int,
+    start: Float[Tensor, " gate"],
     *,
     steps: int,
     learning_rate: float,
@@ -136,7 +150,7 @@ def train_gates(
     Args:
         problem: the problem; its seed draws the gates.
         gradient: the gradient of the objective with respect to the gates, as a function of them.
-        n_gates: number of gates.
+        start: the log α of each gate before the first step.
         steps: steps of the optimiser.
         learning_rate: learning rate of Adam, for gates and `ascending`.
         penalty: the cost of open gates, as a function of log α and the fraction of steps done.
@@ -146,8 +160,7 @@ def train_gates(
         InvalidInput: the gradient is 0 in every step, so that the penalty alone would decide.
     """
     generator = torch.Generator().manual_seed(problem.seed)
-    start = problem.like.new_full((n_gates,), _START)
-    log_alpha = start.requires_grad_()
+    log_alpha = start.clone().requires_grad_()
     groups: list[dict[str, object]] = [{"params": [log_alpha]}]
     if ascending:
         groups.append({"params": list(ascending), "maximize": True})
@@ -163,7 +176,7 @@ def train_gates(
             loss.backward()
             optimiser.step()
             problem.advance((step + 1) / steps)
-    if not steered:
+    if steps and not steered:
         raise InvalidInput(
             "its gradient is 0 wherever gates were trained, so that no edge gets a score",
             field="metric",
@@ -202,5 +215,10 @@ def sample_gates(
 
 def probability_open(log_alpha: Float[Tensor, " gate"]) -> Float[Tensor, " gate"]:
     """The probability that each gate is not exactly 0, differentiable in `log_alpha`."""
+    return torch.sigmoid(log_alpha - CLOSED_LOG_ODDS)
+
+
+def expected_gates(log_alpha: Float[Tensor, " gate"]) -> Float[Tensor, " gate"]:
+    """The gates of a trained circuit, 0 to 1 (Louizos et al. 2018, equation 13)."""
     low, high = STRETCH
-    return torch.sigmoid(log_alpha - BETA * log(-low / high))
+    return (low + (high - low) * torch.sigmoid(log_alpha)).clamp(0, 1)

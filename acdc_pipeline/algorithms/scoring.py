@@ -5,7 +5,7 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Concatenate, ParamSpec, Protocol, runtime_checkable
+from typing import Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -99,6 +99,18 @@ class ScoringProblem:
     ) -> Float[Tensor, " value"]:
         """What `function` computes: the bench has all prompts."""
         return function(self, *arguments, **keywords)
+
+
+Some = TypeVar("Some", bound=MeanProblem)
+
+
+def scale_progress(problem: Some, begin: float, end: float) -> Some:
+    """`problem` as a part of the work, which takes the fraction of it from `begin` to `end`."""
+
+    def advance(fraction: float) -> None:
+        problem.advance(begin + (end - begin) * fraction)
+
+    return replace(problem, advance=advance)  # pyright: ignore[reportArgumentType]
 
 
 def score_edges(problem: MeanProblem, method: ScoredMethod) -> EdgeScores:

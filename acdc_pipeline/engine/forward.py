@@ -52,7 +52,13 @@ def run_sources(
         PromptError: the prompts are longer than the model's context or contain unknown tokens.
     """
     check_tokens(weights, tokens)
-    residual = embed(weights, tokens)
+    return run_sources_from(weights, embed(weights, tokens), spill)
+
+
+def run_sources_from(
+    weights: TransformerWeights, residual: Stream, spill: Spill | None = None
+) -> SourceOutputs:
+    """`run_sources` where `input` writes `residual`."""
     outputs = empty((len(weights.topology.sources), *residual.shape), residual, spill)
     done = 0
 
@@ -65,7 +71,7 @@ def run_sources(
     for layer, block in enumerate(weights.blocks):
         attended = residual
         if block.attn is not None:
-            allowed = visible_keys(block.attn, tokens.shape[1], tokens.device)
+            allowed = visible_keys(block.attn, residual.shape[1], residual.device)
             heads = run_heads(block.attn, normalise(residual, block.norm_attn), allowed)
             heads = normalise_outputs(block, heads)
             attended = _with_bias(residual + heads.sum(0), block)

@@ -16,6 +16,8 @@ MetricName = Literal[
 ]
 Ablation = Literal["corrupted", "zero", "mean"]
 Difference = Literal["signed", "abs"]
+Combination = Literal["mean", "max", "min"]
+GradDrop = Literal["layers", "none"]
 Experts = Literal["layer", "nodes"]
 Positions = Literal["none", "spans", "tokens"]
 Dtype = Literal["float32", "float64", "bfloat16", "float16"]
@@ -56,6 +58,8 @@ NOUNS: dict[frozenset[str], str] = {
     frozenset(get_args(HeadOrder)): "head order",
     frozenset(get_args(Difference)): "difference",
     frozenset(get_args(Rank)): "rank",
+    frozenset(get_args(Combination)): "combination",
+    frozenset(get_args(GradDrop)): "kind of dropping",
     frozenset(get_args(Experts)): "form of experts",
     frozenset(get_args(Positions)): "kind of positions",
     frozenset(get_args(Dtype)): "dtype",

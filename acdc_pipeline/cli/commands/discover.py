@@ -114,8 +114,32 @@ def discover(
         int | None,
         typer.Option(
             **integer("--steps", 1),
-            help="For eap-ig-…: points at which gradients are taken; default 5. For edge-pruning "
-            "and subnetwork-probing: steps of the optimiser; default 300.",
+            help="For eap-ig-inputs, eap-ig-activations, eap-ig-acdc: points at which gradients "
+            "are taken; for conductance: intervals between them; default 5. For methods that train "
+            "gates: steps of the optimiser; default 300.",
+        ),
+    ] = None,
+    points: Annotated[
+        int | None,
+        typer.Option(
+            **integer("--points", 1),
+            help="For {owners}: points at which each EAP-IG takes gradients. Default: {default}.",
+        ),
+    ] = None,
+    combine: Annotated[
+        str | None,
+        typer.Option(
+            **completion.choice("mean|max|min"),
+            help="For {owners}: what the score of an edge is, of the scores by each method. "
+            "Default: {default}.",
+        ),
+    ] = None,
+    grad_drop: Annotated[
+        str | None,
+        typer.Option(
+            **completion.choice("layers|none"),
+            help="For {owners}: mean of magnitudes over gradients without one layer each, or one "
+            "estimate with its sign. Default: {default}.",
         ),
     ] = None,
     rounds: Annotated[
@@ -228,6 +252,9 @@ def discover(
         "edges": edges,
         "rank": rank,
         "steps": steps,
+        "points": points,
+        "combine": combine,
+        "grad_drop": grad_drop,
         "rounds": rounds,
         "screen": screen,
         "learning_rate": learning_rate,

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, get_args
 
 from acdc_pipeline.errors import LISTS, InvalidInput, SpecError, UnknownName, unknown
 from acdc_pipeline.specs.base import tag_of
-from acdc_pipeline.specs.methods import scored, search
+from acdc_pipeline.specs.methods import ensembles, estimates, scored, search
 from acdc_pipeline.specs.methods.profile import ProfileMethod
 from acdc_pipeline.specs.task import TaskSpec
 from acdc_pipeline.text import pluralize
@@ -22,15 +22,20 @@ CircuitMethod: TypeAlias = (
     | search.EapIgAcdcMethod
     | scored.EapMethod
     | scored.RelpMethod
+    | estimates.AtpStarMethod
     | scored.EapIgInputsMethod
     | scored.EapIgActivationsMethod
     | scored.CleanCorruptedMethod
+    | estimates.ConductanceMethod
     | scored.ExactMethod
     | scored.NodeAttributionMethod
     | scored.NodeExactMethod
     | scored.HispMethod
     | scored.EdgePruningMethod
+    | ensembles.EapIgEdgePruningMethod
     | scored.SubnetworkProbingMethod
+    | ensembles.EnsembleMethod
+    | ensembles.HybridEnsembleMethod
     | scored.RandomMethod
 )
 """Any method that finds a circuit; `name` is the discriminator."""

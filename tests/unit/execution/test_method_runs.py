@@ -22,7 +22,9 @@ ASKED: dict[str, dict[str, Any]] = {
     "acdc": {"threshold": 0.05},
     "eap-ig-acdc": {"threshold": 0.05, "screen": 0.5},
     "edge-pruning": {"steps": 3, "share": 0.3},
+    "eap-ig-edge-pruning": {"steps": 3, "share": 0.3},
     "subnetwork-probing": {"steps": 3, "share": 0.3},
+    "hybrid-ensemble": {"steps": 3, "share": 0.3},
 }
 
 
