@@ -164,6 +164,8 @@ def evaluate(
     null: int | None = None,
     draws: int | None = None,
     restarts: int | None = None,
+    ablations: Sequence[str] | None = None,
+    adversarial: int | None = None,
     device: str = "auto",
     memory: int | None = None,
     shards: int | None = None,
@@ -178,7 +180,8 @@ def evaluate(
             only the circuit's own metrics can be measured.
         metric: metric of faithfulness, as for `discover`; None for the task's.
         ablation: what a removed edge carries: corrupted, zero or mean.
-        scope, null, draws, restarts, shards: as for `FoundCircuit.evaluate`.
+        scope, null, draws, restarts, ablations, adversarial, shards: as for
+            `FoundCircuit.evaluate`.
         task, model, tokenizer, prompts, seed, dtype, device, memory: as for `discover`.
     """
     import warnings
@@ -198,8 +201,17 @@ def evaluate(
     make_worker = worker_factory(
         device, memory, model=source, own_metric=own_metric(metric), shards=shards
     )
-    plan = evaluation_plan(scope, null=null, draws=draws, restarts=restarts, seed=seed)
+    plan = evaluation_plan(
+        scope,
+        null=null,
+        draws=draws,
+        restarts=restarts,
+        ablations=ablations,
+        forwards=adversarial,
+        seed=seed,
+    )
     more = {"scope": scope == "full", "null": null, "draws": draws, "restarts": restarts}
+    more |= {"ablations": ablations, "adversarial": adversarial}
     check_measurable(file, more)
     spec = as_task(task, "evaluate")
     run = run_of_circuit(

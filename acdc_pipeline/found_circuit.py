@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -146,6 +146,8 @@ class CircuitOfRun(Circuit):
         null: int | None = None,
         draws: int | None = None,
         restarts: int | None = None,
+        ablations: Sequence[str] | None = None,
+        adversarial: int | None = None,
         seed: int = 0,
         device: str = "auto",
         memory: int | None = None,
@@ -157,7 +159,15 @@ class CircuitOfRun(Circuit):
         """
         from acdc_pipeline.workflows.evaluate import evaluate
 
-        plan = evaluation_plan(scope, null=null, draws=draws, restarts=restarts, seed=seed)
+        plan = evaluation_plan(
+            scope,
+            null=null,
+            draws=draws,
+            restarts=restarts,
+            ablations=ablations,
+            forwards=adversarial,
+            seed=seed,
+        )
         make_worker = self._worker_factory(device, memory, model, tokenizer, shards)
         return evaluate(make_worker(), self.run.spec, self.task, self, [], plan)
 
@@ -245,6 +255,8 @@ class FoundCircuit(CircuitOfRun):
         draws: int | None = None,
         restarts: int | None = None,
         resamples: int | None = None,
+        ablations: Sequence[str] | None = None,
+        adversarial: int | None = None,
         seed: int = 0,
         device: str = "auto",
         memory: int | None = None,
@@ -270,6 +282,11 @@ class FoundCircuit(CircuitOfRun):
                 differ most; 0 and None as for `draws`.
             resamples: number of searches on resampled prompts, for stability and transfer; 0 and
                 None as for `draws`.
+            ablations: `corrupted`, `zero`, `mean`, `resample`, `adversarial`, under which the
+                circuit is measured; `["all"]`, `["none"]`; None for all if `scope` is `full`, else
+                the first three.
+            adversarial: number of circuits that the search for the worst donors tries; it adds
+                `adversarial`. None for 100.
             seed: seed of all random draws of the evaluation.
             shards: number of other processes that measure, as `--shards` of `acdc evaluate`; None
                 for this process alone. Every number gives the same figures.
@@ -287,7 +304,14 @@ class FoundCircuit(CircuitOfRun):
         from acdc_pipeline.workflows.stored_evaluation import evaluate_into
 
         plan = evaluation_plan(
-            scope, null=null, draws=draws, restarts=restarts, resamples=resamples, seed=seed
+            scope,
+            null=null,
+            draws=draws,
+            restarts=restarts,
+            resamples=resamples,
+            ablations=ablations,
+            forwards=adversarial,
+            seed=seed,
         )
         spec = self.run.spec
         make_worker = self._worker_factory(device, memory, model, tokenizer, shards)

@@ -32,6 +32,14 @@ def format_number(value: float | None, digits: int = 3) -> str:
     return f"{value:#.{digits}g}".rstrip(".") if value else "0"
 
 
+def format_estimate(value: float | None, interval: Sequence[float] | None) -> str:
+    """Format a number with its interval, as in `0.960 (0.942 to 0.971)`; without, the number."""
+    if value is None or interval is None:
+        return format_number(value)
+    low, high = map(format_number, interval)
+    return f"{format_number(value)} ({low} to {high})"
+
+
 def without_rounding(divergence: float | None) -> float | None:
     """Return a KL divergence for display: 0 where rounding made it less, which none can be."""
     small = divergence is not None and -KL_ROUNDING < divergence < 0

@@ -147,7 +147,7 @@ def circuits(bench: Bench, shown: Sequence[Behaviour]) -> list[Row]:
 
 
 def areas(bench: Bench, task: TaskSpec) -> list[tuple[str, RunRecord, Evaluation]]:
-    """Every method on IOI by the logit difference, for CPR and CMD."""
+    """Every method on IOI by the logit difference, for CMD and CPR."""
     out = []
     for name in COMPARED:
         values = {"metric": "logit_diff", "share": SHARE, **SETTINGS.get(name, {})}

@@ -30,8 +30,8 @@ from acdc_pipeline.prompts.prompt_set import PromptSet
 from acdc_pipeline.specs.names import Ablation
 from acdc_pipeline.specs.own_metric import Metric
 
-MeasureCircuits = Callable[..., list[dict[str, float]]]
-"""As `evaluation.measure_circuits`, without its first argument."""
+ScoreCircuits = Callable[..., list[Any]]
+"""As `evaluation.measure.score_circuits`, without its first argument."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Bench:
         own_metric: the metric of one's own that may be measured here beside the built-in ones.
         spill: where outputs are that the memory budget does not hold, and what a search holds of
             receivers; None for the device's memory.
-        measure_elsewhere: other workers that measure circuits on these prompts; None for this
+        score_elsewhere: other workers that measure circuits on these prompts; None for this
             process.
     """
 
@@ -60,7 +60,7 @@ class Bench:
     answer_weight: Float[Tensor, " _"] | None = None
     own_metric: Metric | None = None
     spill: Spill | None = None
-    measure_elsewhere: MeasureCircuits | None = None
+    score_elsewhere: ScoreCircuits | None = None
 
     @cached_property
     def logits(self) -> Float[Tensor, "answer vocab"]:
@@ -237,8 +237,19 @@ def ablated_outputs(
     outputs = _outputs_at_clean_positions(weights, corrupted, counterpart, spill)
     if ablation == "corrupted":
         return outputs
-    if ablation == "zero":
-        return outputs.zero_()
+    return outputs.zero_() if ablation == "zero" else mean_over_prompts(outputs, lengths, spill)
+
+
+def mean_over_prompts(
+    outputs: Float[Tensor, "src batch pos d_model"],
+    lengths: Int[Tensor, " batch"],
+    spill: Spill | None = None,
+) -> Float[Tensor, "src batch pos d_model"]:
+    """At each position the mean output over the prompts that reach it, for every prompt.
+
+    Args:
+        spill: where `outputs` are; None for the device's memory.
+    """
     if spill is not None:  # one by one, for the product takes as much memory as the outputs
         sums = [_sum_over_prompts(output[None], lengths) for output in outputs]
         return (torch.cat([s for s, _ in sums]) / sums[0][1].clamp(min=1)).expand_as(outputs)

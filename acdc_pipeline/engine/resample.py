@@ -62,5 +62,5 @@ def take_rows(bench: Bench, numbers: Sequence[int]) -> Bench:
         clean=SourceOutputs(bench.clean.outputs[:, rows], bench.clean.final[rows]),
         ablated=bench.ablated[:, rows],
         logprobs=bench.logprobs[answers],
-        measure_elsewhere=None,
+        score_elsewhere=None,
     )

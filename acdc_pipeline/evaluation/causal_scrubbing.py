@@ -18,14 +18,12 @@ from acdc_pipeline.engine.receiver_forward import Outputs, ReceiverForward
 from acdc_pipeline.engine.shared_outputs import needed_sources
 from acdc_pipeline.evaluation.exchange import Exchange, Pool, pool_by_length, pool_by_roles
 from acdc_pipeline.evaluation.exchanged_sums import ExchangedSums, Room
+from acdc_pipeline.evaluation.intervals import LEVEL, RESAMPLES
 from acdc_pipeline.evaluation.measure import Advance, require_answers, score_answers
 from acdc_pipeline.evaluation.span_scrubbing import scrub_in_spans
 from acdc_pipeline.graph import Circuit, Edge, Receiver
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.specs.names import MetricKey
-
-RESAMPLES = 1000
-LEVEL = 0.95
 
 _PROMPTS = 10
 """Least number of prompts that are run together: products with few rows wait for the weights."""

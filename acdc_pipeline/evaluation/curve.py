@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
+
+import numpy as np
 
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.evaluation.faithfulness import Scale
-from acdc_pipeline.evaluation.measure import Advance, measure_circuits
+from acdc_pipeline.evaluation.intervals import Interval, PromptScale
+from acdc_pipeline.evaluation.measure import Advance, score_circuits
 from acdc_pipeline.graph import Circuit, Edge, Topology
 from acdc_pipeline.graph.cut import Rank, cut_masks, score_array
 
@@ -31,6 +34,8 @@ class CurvePoint:
         value: the metric, in its own sign.
         faithfulness: 1 for the whole model, 0 for the empty circuit.
         kl: KL(model ‖ circuit) in nats, mean over answers; lower is better.
+        interval: 95 % bootstrap interval of `faithfulness` over prompts; None if not measured.
+        by_prompt: the metric of each prompt, summed over its answers; None if not measured.
     """
 
     fraction: float
@@ -38,6 +43,8 @@ class CurvePoint:
     value: float
     faithfulness: float
     kl: float
+    interval: Interval | None = None
+    by_prompt: tuple[float, ...] | None = None
 
 
 def measure_curve(
@@ -45,20 +52,33 @@ def measure_curve(
     scale: Scale,
     circuits: Mapping[float, Circuit],
     advance: Advance = lambda _: None,
+    ends: PromptScale | None = None,
 ) -> tuple[CurvePoint, ...]:
-    """Measure the circuit of each fraction, smallest first; equal neighbours are measured once."""
+    """Measure the circuit of each fraction, smallest first; equal neighbours are measured once.
+
+    Args:
+        ends: the ends of `scale` by prompt, for intervals; None leaves these out.
+    """
     in_order = sorted(circuits.items(), key=lambda item: item[0])
     groups = [
         (edges, [part for part, _ in same])
         for edges, same in groupby(in_order, key=lambda item: item[1].edges)
     ]
     masks = (bench.weights.topology.edge_mask(edges) for edges, _ in groups)
-    measured = measure_circuits(bench, masks, list(dict.fromkeys([scale.metric, "kl"])), advance)
+    measured = score_circuits(bench, masks, list(dict.fromkeys([scale.metric, "kl"])), advance)
     out: list[CurvePoint] = []
     for (edges, parts), found in zip(groups, measured, strict=True):
-        value = found[scale.metric]
-        faithful = scale.faithfulness(value)
-        out += [CurvePoint(part, len(edges), value, faithful, found["kl"]) for part in parts]
+        value, by_prompt = found.mean[scale.metric], found.by_prompt[scale.metric]
+        point = CurvePoint(
+            fraction=0.0,
+            edges=len(edges),
+            value=value,
+            faithfulness=scale.faithfulness(value),
+            kl=found.mean["kl"],
+            interval=None if ends is None else ends.faithfulness(by_prompt),
+            by_prompt=tuple(by_prompt.tolist()),
+        )
+        out += [replace(point, fraction=part) for part in parts]
     return tuple(out)
 
 
@@ -109,6 +129,23 @@ def circuit_model_distance(points: Sequence[CurvePoint]) -> float:
     one below.
     """
     return _area((p.fraction, abs(1 - p.faithfulness)) for p in points)
+
+
+def area_intervals(
+    points: Sequence[CurvePoint], ends: PromptScale
+) -> tuple[Interval | None, Interval | None]:
+    """Return the 95 % bootstrap intervals over prompts of CMD and of CPR.
+
+    Both are None where a point has no values by prompt.
+    """
+    measured = [point.by_prompt for point in points if point.by_prompt is not None]
+    if not points or len(measured) < len(points):
+        return None, None
+    fractions, circuits = [point.fraction for point in points], np.array(measured)
+    return (
+        ends.model_distance(fractions, circuits),
+        ends.ratio_performance(fractions, circuits),
+    )
 
 
 def _area(points: Iterable[tuple[float, float]]) -> float:

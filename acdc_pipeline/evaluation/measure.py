@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
@@ -33,6 +34,19 @@ _BATCH_BYTES = 64 * 2**20
 
 _MAX_BATCH = 64
 """Number of circuits measured together, so that common parts are computed once."""
+
+
+@dataclass(frozen=True)
+class CircuitScores:
+    """The metrics of one circuit, in their own sign.
+
+    Args:
+        mean: over answers (over prompts with whole answers).
+        by_prompt: the sum over the answers of each prompt, of which `mean` is made.
+    """
+
+    mean: dict[MetricKey, float]
+    by_prompt: dict[MetricKey, Float[np.ndarray, " prompt"]]
 
 
 def metric_of(bench: Bench, name: MetricKey) -> Metric:
@@ -121,24 +135,24 @@ def circuit_logits(
         return unembed(bench.weights, at_answers)
 
 
-def measure_circuits(
+def score_circuits(
     bench: Bench,
     masks: Iterable[Bool[np.ndarray, " edge"]],
     metrics: Sequence[MetricKey],
     advance: Advance = lambda _: None,
-) -> list[dict[str, float]]:
-    """Return `measure` of several circuits, measured in batches that fit into memory.
+) -> list[CircuitScores]:
+    """Return `score` of several circuits, measured in batches that fit into memory.
 
     Each is given as a mask over `topology.edges`. Metrics that need incorrect answers are left out
     if a prompt has none.
     """
-    if bench.measure_elsewhere is not None:
-        return bench.measure_elsewhere(masks, metrics, advance)
+    if bench.score_elsewhere is not None:
+        return bench.score_elsewhere(masks, metrics, advance)
     chosen = _defined(bench, metrics)
-    score = _scorer(bench, chosen)
+    scorer = _scorer(bench, chosen)
     at_once = min(_MAX_BATCH, max(1, _BATCH_BYTES // bench.weights.topology.n_edges))
     read_at_once = max(1, _BATCH_BYTES // (4 * bench.logprobs.nbytes))
-    out: list[dict[str, float]] = []
+    out: list[CircuitScores] = []
     left = iter(masks)
     while batch := list(islice(left, at_once)):
         reported = 0
@@ -158,12 +172,28 @@ def measure_circuits(
                 run,
             )
             for final in finals.split(read_at_once):
-                scores = score(unembed(bench.weights, final))
-                values = {
-                    name: each.to(torch.float64).mean(-1).tolist() for name, each in scores.items()
-                }
-                out += [{name: values[name][i] for name in chosen} for i in range(len(final))]
+                scores = scorer(unembed(bench.weights, final))
+                values = {name: each.to(torch.float64) for name, each in scores.items()}
+                means = {name: each.mean(-1).tolist() for name, each in values.items()}
+                sums = {name: _by_prompt(bench, each) for name, each in values.items()}
+                out += [
+                    CircuitScores(
+                        {name: means[name][i] for name in chosen},
+                        {name: sums[name][i] for name in chosen},
+                    )
+                    for i in range(len(final))
+                ]
     return out
+
+
+def measure_circuits(
+    bench: Bench,
+    masks: Iterable[Bool[np.ndarray, " edge"]],
+    metrics: Sequence[MetricKey],
+    advance: Advance = lambda _: None,
+) -> list[dict[str, float]]:
+    """Return the means of `score_circuits`: `measure` of several circuits."""
+    return [found.mean for found in score_circuits(bench, masks, metrics, advance)]
 
 
 def measure(
@@ -176,8 +206,19 @@ def measure(
     Args:
         logits: at the answers. Log-probabilities serve as well for metrics that read these.
     """
+    return score(bench, logits, metrics).mean
+
+
+def score(
+    bench: Bench, logits: Float[Tensor, "answer vocab"], metrics: Sequence[MetricKey]
+) -> CircuitScores:
+    """Return what `measure` returns, and the metrics of each prompt. Arguments are the same."""
     scores = _scorer(bench, _defined(bench, metrics))(logits)
-    return {name: float(each.to(torch.float64).mean()) for name, each in scores.items()}
+    values = {name: each.to(torch.float64) for name, each in scores.items()}
+    return CircuitScores(
+        {name: float(each.mean()) for name, each in values.items()},
+        {name: _by_prompt(bench, each) for name, each in values.items()},
+    )
 
 
 def measure_sums(
@@ -204,6 +245,16 @@ def answer_masks(
         token_mask(bench.logprobs, prompts.correct),
         token_mask(bench.logprobs, prompts.incorrect),
     )
+
+
+def _by_prompt(
+    bench: Bench, values: Float[Tensor, "*state answer"]
+) -> Float[np.ndarray, "*state prompt"]:
+    """Sum values of answers over those of each prompt; with whole answers they are of prompts."""
+    if bench.prompts.whole is not None:
+        return values.numpy(force=True)
+    sums = values.new_zeros(*values.shape[:-1], len(bench.prompts))
+    return sums.index_add_(-1, bench.prompts.answer_row, values).numpy(force=True)
 
 
 def _scorer(

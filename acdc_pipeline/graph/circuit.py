@@ -193,6 +193,20 @@ class Circuit:
         return tuple(node for node in self.topology.nodes if node in touched)
 
     @cached_property
+    def n_pairs(self) -> int:
+        """The number of (source, destination) nodes with a kept edge, of any slot and span.
+
+        Papers count edges in either way; EAP-IG and MIB count the three slots apart.
+        """
+        return len({(edge.src, edge.dst) for edge in self.edges})
+
+    @cached_property
+    def n_pairs_total(self) -> int:
+        """The number of such pairs in the full graph."""
+        graph = self.topology.collapsed
+        return sum({r.node: graph.n_sources_of(r) for r in graph.receivers}.values())
+
+    @cached_property
     def live_edges(self) -> frozenset[Edge]:
         """The kept edges on a path from `input` to `logits`.
 

@@ -30,6 +30,8 @@ class Pair:
         label: task and method in a line; those of both runs where they differ.
         edges: overlap of the edges; None where the models differ in shape, so that names of edges
             mean different things.
+        node_pairs: overlap of the (source, destination) nodes of the edges, slots and spans counted
+            once; None likewise.
         roles: overlap of the roles of heads, such as `name mover (ioi)`; None where a model has no
             profile.
         role_edges: overlap of the edges with heads named by their roles and MLPs without their
@@ -45,6 +47,7 @@ class Pair:
     label: str
     runs: tuple[str, str]
     edges: Overlap[str] | None
+    node_pairs: Overlap[str] | None
     roles: Overlap[str] | None
     role_edges: Overlap[str] | None
     positions: Positions = "none"
@@ -125,12 +128,17 @@ def pair_runs(a: RunRecord, b: RunRecord, roles_a: Roles | None, roles_b: Roles 
         role_edges = overlap(_role_edges(one, roles_a), _role_edges(other, roles_b))
     alike = one.topology.collapsed == other.topology.collapsed
     edges = overlap(map(str, one.edges), map(str, other.edges)) if alike else None
+    pairs = overlap(_node_pairs(one), _node_pairs(other)) if alike else None
     runs = a.spec.run_id(), b.spec.run_id()
     cell = cell_of(a.spec, a.spec.model)
     label = " and ".join(dict.fromkeys(_label(record.spec) for record in (a, b)))
     whole = edges if alike else role_edges
     spans = {} if whole is None else {name: _in_span(whole, name) for name in names}
-    return Pair(cell, label, runs, edges, roles, role_edges, positions, without, spans)
+    return Pair(cell, label, runs, edges, pairs, roles, role_edges, positions, without, spans)
+
+
+def _node_pairs(circuit: Circuit) -> list[str]:
+    return [f"{edge.src}->{edge.dst}" for edge in circuit.edges]
 
 
 def _in_span(edges: Overlap[str], span: str) -> Overlap[str]:

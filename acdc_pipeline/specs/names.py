@@ -15,6 +15,13 @@ MetricName = Literal[
     "kl", "logit_diff", "prob_diff", "nll", "match_nll", "accuracy", "forced_choice"
 ]
 Ablation = Literal["corrupted", "zero", "mean"]
+ComparedAblation = Literal["corrupted", "zero", "mean", "resample", "adversarial"]
+"""What removed edges carry when ablations are compared.
+
+`resample`: the mean over what other prompts of the task give. `adversarial`: the worst of these
+that a search finds.
+"""
+
 Difference = Literal["signed", "abs"]
 Combination = Literal["mean", "max", "min"]
 GradDrop = Literal["layers", "none"]
@@ -47,6 +54,7 @@ Bos = Annotated[
 MetricKey: TypeAlias = str
 """A metric that was computed: a `MetricName`, or name and version of one's own (`margin@1`)."""
 
+COMPARED: tuple[ComparedAblation, ...] = get_args(ComparedAblation)
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
 COUNTING_METRICS: tuple[MetricName, ...] = ("accuracy", "forced_choice")
 """Metrics that count answers: reported with every circuit, as shares rather than faithfulness."""

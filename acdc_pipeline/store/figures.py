@@ -12,7 +12,8 @@ from acdc_pipeline.store.evaluation import StoredEvaluation
 
 GROUPS: Mapping[str, tuple[str | None, tuple[str, ...]]] = {
     "null": ("drawn", ("null",)),
-    "curve": (None, ("curve", "cpr", "cmd")),
+    "ablations": ("ablations", ("ablations", "not_exchanged")),
+    "curve": (None, ("curve", "cmd", "cpr", "cmd_interval", "cpr_interval")),
     "completeness": ("draws", ("completeness",)),
     "worst_knockouts": ("restarts", ("worst_knockouts",)),
     "minimality": ("draws", ("minimality",)),
@@ -64,14 +65,30 @@ class Figures:
         return _part(self.document, "null", "drawn")
 
     @property
+    def cmd(self) -> float | None:
+        """Area between the faithfulness curve and 1; lower is better."""
+        return self.document.get("cmd")
+
+    @property
     def cpr(self) -> float | None:
         """Area under the faithfulness curve; higher is better."""
         return self.document.get("cpr")
 
     @property
-    def cmd(self) -> float | None:
-        """Area between the faithfulness curve and 1; lower is better."""
-        return self.document.get("cmd")
+    def cmd_interval(self) -> Sequence[float] | None:
+        """The 95 % bootstrap interval of CMD over prompts."""
+        return self.document.get("cmd_interval")
+
+    @property
+    def cpr_interval(self) -> Sequence[float] | None:
+        """The 95 % bootstrap interval of CPR over prompts."""
+        return self.document.get("cpr_interval")
+
+    @property
+    def under_ablations(self) -> Mapping[str, float | None]:
+        """The faithfulness in the metric of the search under each ablation that was measured."""
+        found, metric = self.document.get("ablations") or {}, self.document.get("metric")
+        return {name: one["metrics"][metric]["faithfulness"] for name, one in found.items()}
 
     @property
     def incompleteness(self) -> float | None:
@@ -123,7 +140,7 @@ def figures_of(evaluations: Sequence[StoredEvaluation]) -> Figures:
     """Return the figures of a run from all its evaluations.
 
     Each figure is that of the largest sample, and of several such the newest; figures that every
-    evaluation contains are those of the newest.
+    evaluation contains are those of the newest. The values of prompts are left out.
 
     Args:
         evaluations: evaluations of one run, the newest last.
@@ -132,6 +149,7 @@ def figures_of(evaluations: Sequence[StoredEvaluation]) -> Figures:
         return Figures()
     used = {evaluations[-1].evaluation_id: None}
     document: dict[str, Any] = dict(evaluations[-1].figures)
+    document.pop("per_prompt", None)  # long, and of this one evaluation
     for name, (amount, keys) in GROUPS.items():
         measured = [e for e in evaluations if e.figures.get(name) is not None]
         # reversed, since max returns the first of equals
@@ -180,6 +198,9 @@ def _sample_size(evaluation: StoredEvaluation, amount: str | None) -> int:
         return 0
     if amount == "drawn":
         return _part(evaluation.figures, "null", "drawn") or 0
+    if amount == "ablations":
+        found = evaluation.figures["ablations"]
+        return sum(1 + one["forwards"] for one in found.values())
     return evaluation.settings.get(amount) or 0
 
 

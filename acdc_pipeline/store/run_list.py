@@ -31,8 +31,8 @@ _RESULTS = pa.schema(
         ("share", pa.float64()),
         ("faithfulness", pa.float64()),
         ("percentile", pa.float64()),
-        ("cpr", pa.float64()),
         ("cmd", pa.float64()),
+        ("cpr", pa.float64()),
         ("stability", pa.float64()),
         ("wall_seconds", pa.float64()),
         ("parity_error", pa.float64()),
@@ -75,7 +75,7 @@ class RunList(Sequence[RunSummary]):
 
         Columns: `run_id`, `task`, `model`, `method`, `threshold`, `prompts`, `seed`, `dtype`;
         `edges` kept, `edges_total` of the graph, and their `share`; `faithfulness` in the metric of
-        the search; `percentile` (share of random circuits that are less faithful), `cpr`, `cmd` and
+        the search; `percentile` (share of random circuits that are less faithful), `cmd`, `cpr` and
         `stability` of evaluations, and `measured_at`, the time of the newest one; `wall_seconds`,
         `parity_error`, `task_hash`, `model_revision`. After them each parameter of a method, which
         is called `method_…` where a result has its name (`method_edges`), and each metric
@@ -108,8 +108,8 @@ class RunList(Sequence[RunSummary]):
             "share": kept / total if kept is not None and total else None,
             "faithfulness": faithfulness_of(summary.metrics, method.get("metric")),
             "percentile": figures.percentile,
-            "cpr": figures.cpr,
             "cmd": figures.cmd,
+            "cpr": figures.cpr,
             "stability": figures.jaccard,
             "measured_at": datetime.fromtimestamp(measured[-1].measured_at, UTC)
             if measured

@@ -184,7 +184,13 @@ def evaluation_data(figures: Figures) -> dict[str, Any] | None:
         return None
     needed, nodes = figures.needed or (None, None)
     return {
-        **pick(figures, "cpr", "cmd", "incompleteness", "worst_knockout", "scrubbed", "transfer"),
+        **pick(figures, "cmd", "cpr", "incompleteness", "worst_knockout", "scrubbed", "transfer"),
+        **{
+            f"{name}_interval": list(interval)
+            for name, interval in (("cmd", figures.cmd_interval), ("cpr", figures.cpr_interval))
+            if interval is not None
+        },
+        **({"ablations": dict(under)} if (under := figures.under_ablations) else {}),
         "above_null": figures.percentile,
         "null_circuits": figures.null_drawn,
         "nodes_needed": needed,

@@ -6,31 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from acdc_pipeline.evaluation import CurvePoint, Knockout, PartScore, Recovery, Scale, percentile
+from acdc_pipeline.evaluation.intervals import Interval
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.plotting.faithfulness_curve import draw_faithfulness_curve
 from acdc_pipeline.plotting.scatter import Mark
 from acdc_pipeline.plotting.svg import Drawing, check_title
-from acdc_pipeline.specs.names import MetricKey, MetricName
+from acdc_pipeline.specs.names import ComparedAblation, MetricKey, MetricName
 from acdc_pipeline.text import format_number, format_percent, without_rounding
+from acdc_pipeline.workflows.ablations import Ablated
+from acdc_pipeline.workflows.measured import Measured
 from acdc_pipeline.workflows.stability import Stability, Transfer
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One metric of a circuit with its two reference points, in the metric's own sign.
-
-    Args:
-        circuit: m(C).
-        model: m(G), of the whole model.
-        ablated: m(∅), with every edge removed.
-        faithfulness: (m(C) - m(∅)) / (m(G) - m(∅)); None for metrics that count answers, and where
-            removing every edge changes nothing.
-    """
-
-    circuit: float
-    model: float
-    ablated: float
-    faithfulness: float | None
 
 
 @dataclass(frozen=True)
@@ -43,8 +28,11 @@ class Evaluation:
         metrics: every metric of the circuit: the metric of the search, `kl`, the task's own
             metric, both accuracies, and those that the task reports.
         curve: faithfulness at ten sizes, smallest first; None where smaller circuits are unknown.
-        cpr, cmd: areas of the curve (MIB).
+        cmd, cpr: areas of the curve (MIB).
+        cmd_interval, cpr_interval: their 95 % bootstrap intervals over prompts.
         nulls: by metric, faithfulness of random circuits of equal size.
+        ablations: the circuit under other ablations than that of its search.
+        not_exchanged: the reason why `resample` and `adversarial` are not among them.
         auc: pessimistic area under the ROC curve against the task's reference circuit.
         scrubbing: causal scrubbing.
         unscrubbed: the reason why scrubbing was not possible.
@@ -56,9 +44,13 @@ class Evaluation:
     task_metric: MetricName
     metrics: Mapping[MetricKey, Measured]
     curve: tuple[CurvePoint, ...] | None = None
-    cpr: float | None = None
     cmd: float | None = None
+    cpr: float | None = None
+    cmd_interval: Interval | None = None
+    cpr_interval: Interval | None = None
     nulls: Mapping[MetricKey, tuple[float, ...]] | None = None
+    ablations: Mapping[ComparedAblation, Ablated] | None = None
+    not_exchanged: str | None = None
     knockouts: tuple[Knockout, ...] | None = None
     worst: tuple[Knockout, ...] | None = None
     needs: tuple[PartScore, ...] | None = None
@@ -115,8 +107,8 @@ class Evaluation:
         share = len(self.circuit) / self.circuit.topology.n_edges
         areas = (
             ""
-            if self.cpr is None or self.cmd is None
-            else f" CPR {format_number(self.cpr)}, CMD {format_number(self.cmd)}."
+            if self.cmd is None or self.cpr is None
+            else f" CMD {format_number(self.cmd)}, CPR {format_number(self.cpr)}."
         )
         svg = draw_faithfulness_curve(
             [

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from acdc_pipeline.errors import UnknownName, check_whole
-from acdc_pipeline.specs.names import MAX_SEED
+from acdc_pipeline.specs.names import COMPARED, MAX_SEED, ComparedAblation
 
 Part = Literal[
     "curve",
     "null",
+    "ablations",
     "completeness",
     "worst knockouts",
     "minimality",
@@ -22,15 +23,19 @@ Part = Literal[
 ]
 """What can be measured beside the circuit's own metrics, in order of execution."""
 
+CHEAP: tuple[ComparedAblation, ...] = ("corrupted", "zero", "mean")
+"""Ablations of one circuit each."""
+
 Scope = Literal["basic", "full"]
 """`basic` takes seconds: few circuits, one forward pass each. `full` is every part."""
 
 PARTS: tuple[Part, ...] = get_args(Part)
-BASIC: frozenset[Part] = frozenset(("curve", "null"))
+BASIC: frozenset[Part] = frozenset(("curve", "null", "ablations"))
 
 FIELDS: Mapping[Part, tuple[str, ...]] = {
-    "curve": ("curve", "cpr", "cmd"),
+    "curve": ("curve", "cmd", "cpr", "cmd_interval", "cpr_interval"),
     "null": ("nulls",),
+    "ablations": ("ablations", "not_exchanged"),
     "completeness": ("knockouts",),
     "worst knockouts": ("worst",),
     "minimality": ("needs",),
@@ -53,10 +58,16 @@ AMOUNTS: Mapping[str, tuple[Part, ...]] = {
 }
 """The parts that use each amount; the null has its own."""
 
+_CURVE = 2
+"""Raised when a curve says more: what was measured before is not taken over."""
+
 _SCRUBBING = 2
 """Raised when causal scrubbing draws otherwise: what it measured before is not taken over."""
 
 DEFAULTS: Mapping[str, int] = {"draws": 5, "restarts": 2, "resamples": 5}
+
+FORWARDS = 100
+"""Circuits that the adversarial search tries, where their number is not given."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,8 @@ class EvaluationPlan:
         draws: random sets of nodes for completeness and minimality, and rounds of scrubbing.
         restarts: greedy searches for the nodes without which circuit and model differ most.
         resamples: bootstrap resamples of the prompts on which the search is repeated.
+        ablations: those under which the circuit is measured, in the order of `COMPARED`.
+        forwards: the most circuits that the search for the worst donors tries.
     """
 
     parts: frozenset[Part]
@@ -77,6 +90,8 @@ class EvaluationPlan:
     restarts: int
     resamples: int
     seed: int
+    ablations: tuple[ComparedAblation, ...] = CHEAP
+    forwards: int = FORWARDS
 
     def settings(self) -> Mapping[str, Any]:
         """Everything that decides the figures, as JSON data; None for amounts no part uses."""
@@ -86,14 +101,29 @@ class EvaluationPlan:
         }
         null = ("cheap" if self.null is None else self.null) if "null" in self.parts else None
         parts = [part for part in PARTS if part in self.parts]
-        scrubbing = {"scrubbing": _SCRUBBING} if "causal scrubbing" in self.parts else {}
-        return {"parts": parts, "null": null, **amounts, **scrubbing, "seed": self.seed}
+        versions: dict[str, Any] = {
+            name: version
+            for name, part, version in (
+                ("curve", "curve", _CURVE),
+                ("scrubbing", "causal scrubbing", _SCRUBBING),
+            )
+            if part in self.parts
+        }
+        if "ablations" in self.parts:
+            versions["ablations"] = list(self.ablations)
+            if "adversarial" in self.ablations:
+                versions["forwards"] = self.forwards
+        return {"parts": parts, "null": null, **amounts, **versions, "seed": self.seed}
 
 
 def amount_of(part: Part, settings: Mapping[str, Any]) -> Any:
     """What `part` was measured with, of `EvaluationPlan.settings`; None for a part without any."""
     if part == "null":
         return settings["null"]
+    if part == "curve":
+        return settings.get("curve")
+    if part == "ablations":
+        return settings.get("ablations"), settings.get("forwards")
     if part == "causal scrubbing":
         return settings["draws"], settings.get("scrubbing")
     return next((settings[name] for name, parts in AMOUNTS.items() if part in parts), None)
@@ -106,6 +136,8 @@ def evaluation_plan(
     draws: int | None = None,
     restarts: int | None = None,
     resamples: int | None = None,
+    ablations: Iterable[str] | None = None,
+    forwards: int | None = None,
     seed: int = 0,
 ) -> EvaluationPlan:
     """Combine a scope with explicit amounts: a number adds the parts that use it, 0 removes them.
@@ -114,6 +146,8 @@ def evaluation_plan(
         scope: `basic` or `full`.
         draws, restarts, resamples: see `EvaluationPlan`; None takes the default amount and
             leaves the parts as the scope has them.
+        ablations: see `ablations_named`; None for all with `full`, else those that are cheap.
+        forwards: see `EvaluationPlan`; None for `FORWARDS`.
 
     Raises:
         UnknownName: there is no such scope.
@@ -123,7 +157,12 @@ def evaluation_plan(
         raise UnknownName.among("scope", scope, get_args(Scope), where="evaluate", field="scope")
     check_whole(seed, "seed", 0, MAX_SEED)
     given = {"draws": draws, "restarts": restarts, "resamples": resamples}
-    for name, amount in {"null": null, **given}.items():
+    chosen = COMPARED if scope == "full" else CHEAP
+    if ablations is not None:
+        chosen = ablations_named(ablations)
+    if forwards is not None and "adversarial" not in chosen:
+        chosen = (*chosen, "adversarial")
+    for name, amount in {"null": null, "forwards": forwards, **given}.items():
         if amount is not None:
             check_whole(amount, name, 0)
     parts: frozenset[Part] = BASIC if scope == "basic" else frozenset(PARTS)
@@ -132,5 +171,30 @@ def evaluation_plan(
     for name, users in AMOUNTS.items():
         if (amount := given[name]) is not None:
             parts = parts.union(users) if amount else parts.difference(users)
+    if not chosen:
+        parts = parts.difference(("ablations",))
     amounts = {name: DEFAULTS[name] if n is None else n for name, n in given.items()}
-    return EvaluationPlan(parts=parts, null=null, **amounts, seed=seed)
+    return EvaluationPlan(
+        parts=parts,
+        null=null,
+        **amounts,
+        seed=seed,
+        ablations=chosen,
+        forwards=FORWARDS if forwards is None else forwards,
+    )
+
+
+def ablations_named(names: Iterable[str]) -> tuple[ComparedAblation, ...]:
+    """Return the ablations of some names, in the order of `COMPARED`; `all` and `none` alone.
+
+    Raises:
+        UnknownName: there is no such ablation.
+    """
+    wanted = list(names)
+    if wanted in (["all"], ["none"]):
+        return COMPARED if wanted == ["all"] else ()
+    for name in wanted:
+        if name not in COMPARED:
+            known = (*COMPARED, "all", "none")
+            raise UnknownName.among("ablation", name, known, where="evaluate", field="ablations")
+    return tuple(name for name in COMPARED if name in wanted)

@@ -12,6 +12,7 @@ from acdc_pipeline.errors import DamagedRun
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.specs import RunSpec, sha256_of
 from acdc_pipeline.specs.base import canonical_json
+from acdc_pipeline.specs.names import COMPARED
 from acdc_pipeline.store import Store
 from acdc_pipeline.store.evaluation import evaluation_id
 from acdc_pipeline.store.index import equal
@@ -22,12 +23,15 @@ SIZES = ("threshold", "share", "edges")
 
 
 _ORDER = (
-    *("edges_kept", "edges_total", "fraction", "by", "parts", "part", "score", "without", "edges"),
-    *("circuit", "metric", "task_metric", "recovered", "low", "high", "model", "ablated"),
-    *("hypothesis", "scrubbed", "prompts", "exchangeable", "value", "drawn", "incompleteness"),
-    *("faithfulness", "percentile", "kl", "metrics", "curve", "cpr", "cmd", "null"),
+    *("edges_kept", "edges_total", "pairs_kept", "pairs_total", "fraction", "by", "parts", "part"),
+    *("score", "without", "edges", "circuit", "metric", "task_metric", "recovered", "low", "high"),
+    *("model", "ablated", "hypothesis", "scrubbed", "prompts", "exchangeable", "value", "drawn"),
+    *("incompleteness", "faithfulness", "interval", "percentile", "kl", "faithfulness_interval"),
+    *("metrics", "curve", "cmd", "cpr", "cmd_interval", "cpr_interval", "null"),
+    *("ablations", *COMPARED, "forwards", "donors", "not_exchanged"),
     *("completeness", "worst_knockouts", "minimality", "auc", "causal_scrubbing", "not_scrubbed"),
     *("fresh_prompts", "stability", "transfer", "jaccard", "sizes", "seen", "unseen"),
+    *("per_prompt",),
 )
 """Order of the figures of an evaluation, at every depth; the store sorts them by name."""
 

@@ -1,22 +1,21 @@
-"""Measure the areas CPR and CMD of a search that nobody evaluated."""
+"""Measure the areas CMD and CPR of a search that nobody evaluated."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from acdc_pipeline.errors import AcdcError, StoreError
-from acdc_pipeline.evaluation import (
-    circuit_model_distance,
-    circuit_performance_ratio,
-    measure_scale,
-)
+from acdc_pipeline.evaluation import Scale, circuit_logits, require_answers
+from acdc_pipeline.evaluation.intervals import PromptScale
+from acdc_pipeline.evaluation.measure import score
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.specs import circuit_method
 from acdc_pipeline.specs.run_task import task_of_run
 from acdc_pipeline.store import Store
-from acdc_pipeline.workflows.curves import curve_of
+from acdc_pipeline.workflows.curves import Areas, areas_of
+from acdc_pipeline.workflows.evaluation import Evaluation
 from acdc_pipeline.workflows.evaluation_plan import evaluation_plan
-from acdc_pipeline.workflows.search_areas import SearchAreas, circuits_of_runs
+from acdc_pipeline.workflows.search_areas import AREAS, SearchAreas, circuits_of_runs
 from acdc_pipeline.workflows.stored_evaluation import evaluate_into
 
 
@@ -36,19 +35,26 @@ def measure_areas(
     try:
         task, method = task_of_run(run), circuit_method(run.method)
         circuits = circuits_of_runs(store, search.runs)
+        search = replace(search, pairs=circuits[-1].n_pairs)
+        plan = evaluation_plan("basic", null=0, ablations=())
         if metric == method.metric:
-            plan = evaluation_plan("basic", null=0)
             answer = evaluate_into(store, lambda: worker, run, task, circuits[-1], plan)
-            found = answer.evaluation
-            return _known(search, found.cpr, found.cmd), answer.unkept
+            return _known(search, answer.evaluation), answer.unkept
         bench = worker.bench(run, task)
-        scale = measure_scale(bench, metric)
-        points = curve_of(bench, scale, circuits[-1], circuits, method.ranking)
+        require_answers(bench, metric)
+        whole, nothing = (
+            score(bench, logits, [metric]) for logits in (bench.logits, circuit_logits(bench, ()))
+        )
+        scale = Scale(metric, whole.mean[metric], nothing.mean[metric])
+        ends = PromptScale(whole.by_prompt[metric], nothing.by_prompt[metric], plan.seed)
+        found = areas_of(bench, scale, ends, circuits[-1], circuits, method.ranking)
     except AcdcError as error:
         # A missing model must not keep the others from being compared; the table names the reason.
         return search.failed(error), None
-    return _known(search, circuit_performance_ratio(points), circuit_model_distance(points)), None
+    assert found is not None  # the circuits of a search
+    return _known(search, found), None
 
 
-def _known(search: SearchAreas, cpr: float | None, cmd: float | None) -> SearchAreas:
-    return replace(search, cpr=cpr, cmd=cmd, state="known", reason=None)
+def _known(search: SearchAreas, found: Areas | Evaluation) -> SearchAreas:
+    areas = {name: getattr(found, name) for name in AREAS}
+    return replace(search, **areas, state="known", reason=None)

@@ -1,4 +1,4 @@
-"""The searches of a store and the areas CPR and CMD of each, without what measures them.
+"""The searches of a store and the areas CMD and CPR of each, without what measures them.
 
 The libraries that measure take seconds to import.
 """
@@ -12,7 +12,7 @@ from typing import Literal
 
 from acdc_pipeline.errors import AcdcError
 from acdc_pipeline.graph import Circuit
-from acdc_pipeline.specs import RunSpec
+from acdc_pipeline.specs import RunSpec, canonical_json
 from acdc_pipeline.specs.names import MetricName
 from acdc_pipeline.specs.run_task import task_of_run
 from acdc_pipeline.store import RunSummary, Store, StoredEvaluation
@@ -20,6 +20,9 @@ from acdc_pipeline.store.figures import is_only_of_its_size
 from acdc_pipeline.workflows.kept_evaluation import family_digest, search_key
 
 NO_CURVE = "every circuit found keeps no edges, or all: there is no curve"
+AREAS = ("cmd", "cpr", "cmd_interval", "cpr_interval")
+"""The figures of a curve, here and in an evaluation; earlier evaluations have no intervals."""
+
 NOT_MEASURED = "its curve was not measured"
 
 
@@ -30,8 +33,10 @@ class SearchAreas:
     Args:
         runs: its runs, the one with the most edges last.
         metric: metric of faithfulness; None if it is that of a task that was not found.
-        cpr: area under the faithfulness curve; higher is better. None if there is no curve.
-        cmd: area between the curve and 1; lower is better.
+        cmd: area between the faithfulness curve and 1; lower is better. None if there is no curve.
+        cpr: area under the curve; higher is better.
+        cmd_interval, cpr_interval: their 95 % bootstrap intervals over prompts; None if not known.
+        pairs: the (node, node) pairs of its largest circuit; None if that was not read.
         state: `missing` if nobody measured the curve, `none` if there is none, `failed` if it
             cannot be measured.
         reason: why there are no areas.
@@ -39,8 +44,11 @@ class SearchAreas:
 
     runs: tuple[RunSummary, ...]
     metric: MetricName | None
-    cpr: float | None = None
     cmd: float | None = None
+    cpr: float | None = None
+    cmd_interval: tuple[float, float] | None = None
+    cpr_interval: tuple[float, float] | None = None
+    pairs: int | None = None
     state: Literal["known", "missing", "none", "failed"] = "known"
     reason: str | None = None
 
@@ -52,6 +60,42 @@ class SearchAreas:
     def failed(self, error: AcdcError) -> SearchAreas:
         """Return the same search with the reason why it cannot be measured."""
         return replace(self, state="failed", reason=str(error.problem))
+
+
+def by_distance(searches: Iterable[SearchAreas]) -> list[SearchAreas]:
+    """Return searches by model and task, and of each those of the smallest CMD first."""
+    return sorted(
+        searches,
+        key=lambda s: (s.run.model, s.run.task, s.cmd is None, s.cmd or 0.0, *_order(s.run)),
+    )
+
+
+def places(searches: Sequence[SearchAreas]) -> list[int | None]:
+    """Return the place of each search by CMD among those on the same prompts; None without CMD.
+
+    It is one more than the number of searches whose whole interval is below its own: searches share
+    a place where their intervals overlap. One without an interval counts with its CMD alone.
+    """
+    groups: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    keys = [_prompts_key(search) for search in searches]
+    for key, search in zip(keys, searches, strict=True):
+        if search.cmd is not None:
+            groups[key].append(search.cmd_interval or (search.cmd, search.cmd))
+    out: list[int | None] = []
+    for key, search in zip(keys, searches, strict=True):
+        if search.cmd is None:
+            out.append(None)
+            continue
+        low, _ = search.cmd_interval or (search.cmd, search.cmd)
+        out.append(1 + sum(high < low for _, high in groups[key]))
+    return out
+
+
+def _prompts_key(search: SearchAreas) -> str:
+    """Equal for searches whose areas are of one model on the same prompts, in one metric."""
+    run = search.run
+    plain = {name: value for name, value in run.plain().items() if name != "method"}
+    return canonical_json([plain, run.method.plain().get("ablation"), search.metric])
 
 
 def stored_searches(
@@ -106,6 +150,8 @@ def _stored_areas(
         if not curves and not trivial:
             return missing
         circuits = circuits_of_runs(store, runs)
+        search = replace(search, pairs=circuits[-1].n_pairs)
+        missing = replace(missing, pairs=search.pairs)
         scored = circuits[-1].is_scored
         if trivial and not scored:
             return replace(search, state="none", reason=NO_CURVE)
@@ -117,7 +163,9 @@ def _stored_areas(
     if not same:
         return missing
     newest = max(same, key=lambda evaluation: evaluation.measured_at).figures
-    return replace(search, cpr=newest["cpr"], cmd=newest["cmd"])
+    found = {name: newest.get(name) for name in AREAS}
+    areas = {name: tuple(v) if isinstance(v, list) else v for name, v in found.items()}
+    return replace(search, **areas)
 
 
 def circuits_of_runs(store: Store, runs: Iterable[RunSummary]) -> list[Circuit]:

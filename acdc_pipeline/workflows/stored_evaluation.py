@@ -14,16 +14,18 @@ from acdc_pipeline.execution.progress import PartProgress
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.specs import RunSpec, TaskSpec
-from acdc_pipeline.specs.names import MetricKey
+from acdc_pipeline.specs.names import COMPARED, ComparedAblation, MetricKey
 from acdc_pipeline.store import Store, StoredEvaluation
+from acdc_pipeline.workflows.ablations import Ablated
 from acdc_pipeline.workflows.evaluate import evaluate
-from acdc_pipeline.workflows.evaluation import Evaluation, Measured
+from acdc_pipeline.workflows.evaluation import Evaluation
 from acdc_pipeline.workflows.evaluation_plan import FIELDS, EvaluationPlan, Part, amount_of
 from acdc_pipeline.workflows.kept_evaluation import (
     circuits_of_curve,
     evaluation_settings,
     find_figures,
 )
+from acdc_pipeline.workflows.measured import Measured, PromptScores
 from acdc_pipeline.workflows.stability import Stability, Transfer
 
 KEPT_EVERY = 10.0
@@ -105,6 +107,8 @@ def evaluation_figures(found: Evaluation) -> dict[str, Any]:
     return {
         "edges_kept": len(found.circuit),
         "edges_total": found.circuit.topology.n_edges,
+        "pairs_kept": found.circuit.n_pairs,
+        "pairs_total": found.circuit.n_pairs_total,
         "metric": found.scale.metric,
         "task_metric": found.task_metric,
         "model": found.scale.whole,
@@ -112,11 +116,16 @@ def evaluation_figures(found: Evaluation) -> dict[str, Any]:
         "value": found.value,
         "faithfulness": found.faithfulness,
         "kl": found.kl,
-        "metrics": {name: asdict(measured) for name, measured in found.metrics.items()},
+        "faithfulness_interval": found.metrics[found.scale.metric].interval,
+        "metrics": plain_metrics(found.metrics),
         "curve": _if_any(found.curve, lambda points: [_point(point) for point in points]),
-        "cpr": found.cpr,
         "cmd": found.cmd,
+        "cpr": found.cpr,
+        "cmd_interval": found.cmd_interval,
+        "cpr_interval": found.cpr_interval,
         "null": _null(found),
+        "ablations": _if_any(found.ablations, _plain_ablations),
+        "not_exchanged": found.not_exchanged,
         "completeness": _if_any(found.knockouts, _plain),
         "worst_knockouts": _if_any(found.worst, _plain),
         "minimality": _if_any(found.needs, _plain),
@@ -126,22 +135,29 @@ def evaluation_figures(found: Evaluation) -> dict[str, Any]:
         "fresh_prompts": found.fresh,
         "stability": _if_any(found.stability, asdict),
         "transfer": _if_any(found.transfer, asdict),
+        "per_prompt": _per_prompt(found),
     }
 
 
 def evaluation_of(figures: Mapping[str, Any], circuit: Circuit) -> Evaluation:
-    """Rebuild the evaluation of `circuit` from what `evaluation_figures` returned."""
+    """Rebuild the evaluation of `circuit` from what `evaluation_figures` returned.
+
+    Figures of earlier versions, which have neither intervals nor values of prompts, lack them.
+    """
+    of_prompts = figures.get("per_prompt") or {"metrics": {}, "curve": None}
     return Evaluation(
         circuit=circuit,
         scale=Scale(figures["metric"], figures["model"], figures["ablated"]),
         task_metric=figures["task_metric"],
-        metrics={name: Measured(**values) for name, values in figures["metrics"].items()},
-        curve=_if_any(
-            figures["curve"], lambda points: tuple(_point_of(p, figures) for p in points)
-        ),
-        cpr=figures["cpr"],
+        metrics=metrics_of(figures["metrics"], of_prompts["metrics"]),
+        curve=_if_any(figures["curve"], lambda points: _curve_of(points, of_prompts, figures)),
         cmd=figures["cmd"],
+        cpr=figures["cpr"],
+        cmd_interval=_if_any(figures.get("cmd_interval"), tuple),
+        cpr_interval=_if_any(figures.get("cpr_interval"), tuple),
         nulls=_if_any(figures["null"], _nulls),
+        ablations=_if_any(figures.get("ablations"), _ablations_of),
+        not_exchanged=figures.get("not_exchanged"),
         knockouts=_if_any(figures["completeness"], _knockouts),
         worst=_if_any(figures["worst_knockouts"], _knockouts),
         needs=_if_any(figures["minimality"], _needs),
@@ -172,21 +188,94 @@ def _known_parts(
     return out
 
 
+def plain_metrics(metrics: Mapping[MetricKey, Measured]) -> dict[str, Any]:
+    """Return metrics as JSON data, without the values of prompts."""
+    return {name: _without_prompts(measured) for name, measured in metrics.items()}
+
+
+def metrics_of(
+    plain: Mapping[str, Any], of_prompts: Mapping[str, Any]
+) -> dict[MetricKey, Measured]:
+    """Rebuild metrics from what `plain_metrics` returned, and the values of prompts by metric."""
+    found: dict[MetricKey, Measured] = {}
+    for name, values in plain.items():
+        by_prompt = of_prompts.get(name)
+        found[name] = Measured(
+            **{**values, "interval": _if_any(values.get("interval"), tuple)},
+            by_prompt=_if_any(
+                by_prompt, lambda b: PromptScores(**{key: tuple(v) for key, v in b.items()})
+            ),
+        )
+    return found
+
+
+def _plain_ablations(found: Mapping[ComparedAblation, Ablated]) -> dict[str, Any]:
+    return {
+        name: {
+            "forwards": one.forwards,
+            "metrics": plain_metrics(one.metrics),
+            "donors": one.donors,
+        }
+        for name, one in found.items()
+    }
+
+
+def _ablations_of(plain: Mapping[Any, Any]) -> dict[ComparedAblation, Ablated]:
+    """Rebuild what `_plain_ablations` returned, in the order of `COMPARED`."""
+    return {
+        name: Ablated(
+            metrics_of(plain[name]["metrics"], {}),
+            plain[name]["forwards"],
+            _if_any(
+                plain[name]["donors"],
+                lambda runs: tuple(tuple((d, n) for d, n in of_prompt) for of_prompt in runs),
+            ),
+        )
+        for name in COMPARED
+        if name in plain
+    }
+
+
+def _per_prompt(found: Evaluation) -> dict[str, Any] | None:
+    """The values of prompts of which the intervals are made; None without any."""
+    scores = {name: one.by_prompt for name, one in found.metrics.items()}
+    metrics = {name: asdict(one) for name, one in scores.items() if one is not None}
+    curve = [point.by_prompt for point in found.curve or ()]
+    if not metrics:
+        return None
+    return {"metrics": metrics, "curve": None if None in curve or not curve else curve}
+
+
+def _without_prompts(measured: Measured | CurvePoint) -> dict[str, Any]:
+    return {name: value for name, value in asdict(measured).items() if name != "by_prompt"}
+
+
 def _point(point: CurvePoint) -> dict[str, Any]:
     """A point of a curve; only its fraction where no circuit is that small.
 
     The areas use the empty circuit there, so that a search is not rewarded for sizes that it did
     not find; but no circuit was measured.
     """
-    plain = asdict(point)
+    plain = _without_prompts(point)
     return plain if point.edges else {**dict.fromkeys(plain), "fraction": point.fraction}
 
 
-def _point_of(plain: Mapping[str, Any], figures: Mapping[str, Any]) -> CurvePoint:
-    if plain["edges"] is not None:
-        return CurvePoint(**plain)
+def _curve_of(
+    points: Sequence[Mapping[str, Any]], of_prompts: Mapping[str, Any], figures: Mapping[str, Any]
+) -> tuple[CurvePoint, ...]:
+    by_prompt = of_prompts["curve"] or [None] * len(points)
     nothing, kl = figures["ablated"], figures["metrics"]["kl"]["ablated"]
-    return CurvePoint(plain["fraction"], 0, nothing, 0.0, kl)
+    empty = {"edges": 0, "value": nothing, "faithfulness": 0.0, "kl": kl, "interval": None}
+    return tuple(
+        CurvePoint(
+            **{
+                **(plain if plain["edges"] is not None else {**plain, **empty}),
+                "interval": _if_any(plain.get("interval"), tuple),
+            },
+            by_prompt=_if_any(values, tuple),
+        )
+        for plain, values in zip(points, by_prompt, strict=True)
+    )
 
 
 def _null(found: Evaluation) -> dict[str, Any] | None:

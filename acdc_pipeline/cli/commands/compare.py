@@ -49,7 +49,11 @@ def compare(
     ] = False,
     json: shared.Json = False,
 ) -> None:
-    """Show CPR and CMD of every search in the store: methods x tasks x models.
+    """Show CMD and CPR of every search in the store: methods x tasks x models.
+
+    CMD comes first and orders the searches, since a circuit that exceeds the model gains in CPR: it
+    is the area between the faithfulness curve and 1. In parentheses are 95 % intervals over
+    prompts; searches whose intervals of CMD overlap share a place.
 
     Runs that differ only in threshold or size belong to one search. Its curve is that of an
     evaluation of any of them, if it has the circuits that are in the store; a dash means not
@@ -65,7 +69,7 @@ def compare(
     from acdc_pipeline.specs.names import METRICS, MetricName
     from acdc_pipeline.store import figures_of
     from acdc_pipeline.store.index import Wanted, equal
-    from acdc_pipeline.workflows.search_areas import stored_searches
+    from acdc_pipeline.workflows.search_areas import by_distance, stored_searches
 
     if json and markdown:
         raise InvalidInput("--markdown and --json exclude one another", where="compare")
@@ -93,9 +97,10 @@ def compare(
     }
     if measure:
         searches = _measure_missing(context, results, searches)
+    searches = by_distance(searches)
     _note_dashes(context, searches)
     if json:
-        documents = [comparison.search_document(s, figures.get(s.run.run_id())) for s in searches]
+        documents = comparison.search_documents(searches, figures)
         print_json({"store": results.url, "searches": documents})
     elif markdown:
         print_line(comparison.searches_markdown(searches))

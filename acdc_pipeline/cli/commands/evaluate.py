@@ -161,6 +161,21 @@ def evaluate(
             "With --full: 5.",
         ),
     ] = None,
+    ablations: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Measure under these: corrupted, zero, mean, resample, adversarial; all or none. "
+            "Default: the first three; with --full: all.",
+        ),
+    ] = None,
+    adversarial: Annotated[
+        int | None,
+        typer.Option(
+            **integer("--adversarial", 0),
+            help="Measure adversarial ablation by a search of N circuits. With --full: 100.",
+        ),
+    ] = None,
     task: Annotated[
         str | None,
         typer.Option(
@@ -195,9 +210,10 @@ def evaluate(
 ) -> None:
     """Measure a circuit: how faithful it is, and with --full how complete, minimal and stable.
 
-    By default: faithfulness in the metrics of the search and of the task, both accuracies, the
-    curve, and random circuits. That takes seconds for a small model and about a minute for one of
-    135 million parameters. An option with a number also switches its measurement on.
+    By default: faithfulness in the metrics of the search and of the task and under three ablations,
+    both accuracies, the curve, and random circuits. That takes seconds for a small model and about
+    a minute for one of 135 million parameters. An option with a number also switches its
+    measurement on.
 
     The evaluation of RUN is stored beside it: `runs list`, `runs show`, `compare` and the wiki
     show it, and the same command again reads it from there. For TASK MODEL --edges nothing is
@@ -210,6 +226,7 @@ def evaluate(
     Examples:
       acdc evaluate 3f2a91c0
       acdc evaluate 3f2a91c0 --full --svg curve.svg
+      acdc evaluate 3f2a91c0 --ablations all
       acdc evaluate 3f2a91c0 --full --shards 4
       acdc evaluate 3f2a91c0 --full --profile workers/cluster.yaml --shards 8
       acdc evaluate ioi zoo:gpt2-4l-s0 --edges circuit.json --json
@@ -239,6 +256,8 @@ def evaluate(
             draws=draws,
             restarts=restarts,
             resamples=resamples,
+            ablations=None if ablations is None else ablations.split(","),
+            forwards=adversarial,
             seed=seed,
         )
         # Modules that measure import torch, which takes seconds: after everything is checked.
@@ -267,6 +286,7 @@ def evaluate(
             warnings, masks = notes_on(given, spec, worker.model(spec).weights), mask_figures(given)
     from acdc_pipeline.cli.views.evaluation import (
         CURVE_COLUMNS,
+        ablation_table,
         curve_rows,
         evaluation_facts,
         mask_facts,
@@ -300,9 +320,10 @@ def evaluate(
         | ({"stored": _stored_text(cached, unkept)} if model is None else {})
         | ({"drawing": str(svg)} if svg else {})
     )
-    if rows := curve_rows(figures):
-        output.print_line("")
-        print_table(CURVE_COLUMNS, rows)
+    for columns, rows in (ablation_table(figures), (CURVE_COLUMNS, curve_rows(figures))):
+        if rows:
+            output.print_line("")
+            print_table(columns, rows)
 
 
 def _stored_run(context: typer.Context, run: str) -> tuple[Store, RunSpec, TaskSpec, Circuit]:

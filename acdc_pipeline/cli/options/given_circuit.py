@@ -100,7 +100,7 @@ def _read_given(given: Mapping[str, Any], model: str, edges: str) -> CircuitFile
             problem = "is for a file with neuron masks, and this one has none"
             raise InvalidInput(problem, where=edges[:MAX_NAME], field="--neuron-basis")
         return file
-    more = ("full", "null", "draws", "restarts", "resamples", "svg")
+    more = ("full", "null", "draws", "restarts", "resamples", "ablations", "adversarial", "svg")
     check_measurable(file, {name: given[name] for name in more}, "--{}".format)
     return file if basis is None else replace(file, basis=basis)
 

@@ -23,6 +23,11 @@ def format_kept_share(kept: int | None, total: int | None) -> str:
     return format_percent(None if kept is None or not total else kept / total)
 
 
+def format_pairs(kept: int, total: int) -> str:
+    """Describe the size of a circuit in pairs of nodes."""
+    return f"{kept} of {total} (node, node): q, k, v and spans count once"
+
+
 def format_size(size: int) -> str:
     """Format a number of bytes: `780 Bytes`, `12.3 kB`, `4.1 GB`."""
     from humanize import naturalsize

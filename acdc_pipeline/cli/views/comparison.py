@@ -10,7 +10,7 @@ from acdc_pipeline.cli.terminal.output import print_facts, print_line
 from acdc_pipeline.cli.terminal.tables import Column, print_table
 from acdc_pipeline.cli.views import run_list
 from acdc_pipeline.store.run_list import evaluation_part
-from acdc_pipeline.text import NONE, format_number, list_first
+from acdc_pipeline.text import NONE, format_estimate, list_first
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
@@ -34,8 +34,11 @@ SEARCH_COLUMNS = (
     Column("seed", "number", rank=1),
     *(column for column in run_list.SETTINGS if column.name not in _SHOWN),
     Column("circuits", "number", rank=3),
-    Column("CPR", "number"),
+    Column("edges", "number", rank=2),
+    Column("pairs", "number", rank=2),
+    Column("place", "number"),
     Column("CMD", "number"),
+    Column("CPR", "number", rank=1),
     Column("above null", "number", rank=3),
     Column("stability", "number", rank=4),
 )
@@ -46,6 +49,7 @@ PAIR_COLUMNS = (
     Column("both", "number"),
     Column("only B", "number"),
     Column("Jaccard", "number"),
+    Column("pairs", "number", rank=2),
     Column("by role", "number"),
     Column("roles of both", "prose", rank=1),
     Column("roles of one", "prose", rank=2),
@@ -70,10 +74,16 @@ def search_rows(
     Args:
         figures: by the id of the largest run of a search.
     """
+    from acdc_pipeline.workflows.search_areas import places
+
     settings = run_list.differing_settings([search.run for search in searches])
     return [
-        {**differing, **_search_cells(search, figures)}
-        for search, differing in zip(searches, settings, strict=True)
+        {
+            **differing,
+            **_search_cells(search, figures),
+            "place": NONE if place is None else str(place),
+        }
+        for search, differing, place in zip(searches, settings, places(searches), strict=True)
     ]
 
 
@@ -92,22 +102,43 @@ def _search_cells(search: SearchAreas, figures: Mapping[str, Figures]) -> dict[s
         "prompts": str(run.prompts),
         "seed": str(run.seed),
         "circuits": str(len(search.runs)),
+        "edges": str(search.runs[-1].edges_kept),
+        "pairs": NONE if search.pairs is None else str(search.pairs),
         **cells,
-        "CPR": format_number(search.cpr),
-        "CMD": format_number(search.cmd),
+        "CMD": format_estimate(search.cmd, search.cmd_interval),
+        "CPR": format_estimate(search.cpr, search.cpr_interval),
     }
 
 
-def search_document(search: SearchAreas, figures: Figures | None) -> dict[str, Any]:
-    """Return a search as JSON data."""
+def search_documents(
+    searches: Sequence[SearchAreas], figures: Mapping[str, Figures]
+) -> list[dict[str, Any]]:
+    """Return searches as JSON data; `figures` are by the id of the largest run of a search."""
+    from acdc_pipeline.workflows.search_areas import places
+
+    return [
+        _search_document(search, place, figures.get(search.run.run_id()))
+        for search, place in zip(searches, places(searches), strict=True)
+    ]
+
+
+def _search_document(
+    search: SearchAreas, place: int | None, figures: Figures | None
+) -> dict[str, Any]:
     failed = search.state == "failed"
     return {
         "run_id": search.run.run_id(),
         **search.run.plain(),
         "circuits": len(search.runs),
+        "edges_kept": search.runs[-1].edges_kept,
+        "edges_total": search.runs[-1].edges_total,
+        "pairs_kept": search.pairs,
         "measured_in": search.metric,
-        "cpr": search.cpr,
+        "place": place,
         "cmd": search.cmd,
+        "cpr": search.cpr,
+        "cmd_interval": search.cmd_interval,
+        "cpr_interval": search.cpr_interval,
         "problem": search.reason if failed else None,
         "reason": None if failed else search.reason,
         **evaluation_part(figures),
@@ -115,7 +146,7 @@ def search_document(search: SearchAreas, figures: Figures | None) -> dict[str, A
 
 
 def searches_markdown(searches: Sequence[SearchAreas]) -> str:
-    """Return a Markdown table of `CPR / CMD`: a row per task and model, a column per method.
+    """Return a Markdown table of `CMD / CPR`: a row per task and model, a column per method.
 
     Searches with positions, and those of a consensus, have columns of their own.
 
@@ -138,8 +169,8 @@ def searches_markdown(searches: Sequence[SearchAreas]) -> str:
     rows: dict[tuple[str, str], dict[str, list[str]]] = {}
     for search in sorted(searches, key=lambda search: (search.run.task, search.run.model)):
         row = rows.setdefault((search.run.task, search.run.model.removeprefix("zoo:")), {})
-        known = search.cpr is not None and search.cmd is not None
-        areas = f"{search.cpr:.2f} / {search.cmd:.2f}" if known else NONE
+        known = search.cmd is not None and search.cpr is not None
+        areas = f"{search.cmd:.2f} / {search.cpr:.2f}" if known else NONE
         run = search.run
         row.setdefault(_method_text(_search_method(run), run.positions), []).append(areas)
     lines = [_markdown_line(["task", "model", *methods]), "|---" * (len(methods) + 2) + "|"]
@@ -180,6 +211,8 @@ def print_pair_of_runs(
     positions = [record.spec.positions for record in records]
     if set(positions) != {"none"}:
         rows = [{**row, "positions": name} for row, name in zip(rows, positions, strict=True)]
+    sizes = [str(r.circuit.n_pairs) for r in records if r.circuit is not None]
+    rows = [{**row, "pairs": size} for row, size in zip(rows, sizes, strict=True)]
     sides = [{"": side, **row} for side, row in zip("AB", rows, strict=True)]
     print_table((Column(""), *run_list.COLUMNS), sides)
     print_line("")
@@ -203,7 +236,10 @@ def print_pair_of_runs(
 
 
 def pair_row(pair: Pair) -> dict[str, str]:
-    """Return a comparison of two runs as a row of `PAIR_COLUMNS`."""
+    """Return a comparison of two runs as a row of `PAIR_COLUMNS`.
+
+    `pairs` are those of nodes: only in A, in both, only in B.
+    """
     edges, roles = pair.edges, pair.roles
     counts = [NONE] * 3 if edges is None else map(str, edges.counts)
     both, one = (), ()
@@ -215,6 +251,7 @@ def pair_row(pair: Pair) -> dict[str, str]:
         "method": _method_text(pair.cell.method_text, pair.positions),
         **dict(zip(("only A", "both", "only B"), counts, strict=True)),
         "Jaccard": NONE if edges is None else f"{edges.jaccard:.3f}",
+        "pairs": NONE if pair.node_pairs is None else " / ".join(map(str, pair.node_pairs.counts)),
         "by role": NONE if pair.role_edges is None else f"{pair.role_edges.jaccard:.3f}",
         "roles of both": ", ".join(both) or NONE,
         "roles of one": ", ".join(one) or NONE,
@@ -244,6 +281,7 @@ def pair_document(pair: Pair) -> dict[str, Any]:
         "without_positions": pair.without_positions,
         "spans": {name: _overlap_document(part) for name, part in pair.spans.items()},
         "edges": _overlap_document(pair.edges),
+        "node_pairs": _overlap_document(pair.node_pairs),
         "roles": _overlap_document(pair.roles),
         "role_edges": _overlap_document(pair.role_edges),
     }

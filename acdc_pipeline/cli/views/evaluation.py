@@ -8,10 +8,12 @@ from statistics import fmean, median
 from typing import Any
 
 from acdc_pipeline.cli.terminal.tables import Column
+from acdc_pipeline.cli.terminal.text import format_pairs
 from acdc_pipeline.specs.names import COUNTING_METRICS
 from acdc_pipeline.store.figures import SUPERFLUOUS, is_only_of_its_size
 from acdc_pipeline.text import (
     NONE,
+    format_estimate,
     format_number,
     format_percent,
     list_first,
@@ -35,6 +37,7 @@ CURVE_COLUMNS = (
     Column("of the graph", "number"),
     Column("edges", "number"),
     Column("faithfulness", "number"),
+    Column("95% interval", "number", rank=1),
     Column("KL", "number"),
 )
 
@@ -45,7 +48,12 @@ def evaluation_facts(figures: Facts) -> dict[str, str]:
     `figures` are as in `StoredEvaluation.figures`; what was not measured is None, and has no line.
     """
     edges = {"edges": f"{figures['edges_kept']} of {figures['edges_total']}"}
-    return edges | _metric_facts(figures) | measured_facts(figures)
+    if figures.get("pairs_kept") is not None:
+        edges["pairs"] = format_pairs(figures["pairs_kept"], figures["pairs_total"])
+    lines = edges | _metric_facts(figures) | measured_facts(figures)
+    if figures.get("faithfulness_interval") is not None:
+        lines["intervals"] = "in parentheses: 95%, bootstrap over the prompts"
+    return lines
 
 
 def mask_facts(figures: Facts) -> dict[str, str]:
@@ -67,8 +75,8 @@ def measured_facts(figures: Facts) -> dict[str, str]:
     if is_only_of_its_size(kept, figures.get("edges_total")):
         size = "all edges" if kept else "no edges"
         lines["not measured"] = f"null (a circuit of {size} is the only one of its size)"
-        if figures.get("cpr") is None:
-            lines["not measured"] += ", CPR and CMD (the curve needs a circuit of another size)"
+        if figures.get("cmd") is None:
+            lines["not measured"] += ", CMD and CPR (the curve needs a circuit of another size)"
     elif (null := figures.get("null")) is not None:
         lines["null"] = "\n".join(
             f"in {name} above {format_percent(one['percentile'])} of "
@@ -77,10 +85,20 @@ def measured_facts(figures: Facts) -> dict[str, str]:
             for name, one in null["metrics"].items()
             if (values := one["faithfulness"])
         )
-    if figures.get("cpr") is not None:
-        lines["CPR"] = f"{format_number(figures['cpr'])} (area under the curve; higher is better)"
-        lines["CMD"] = (
-            f"{format_number(figures['cmd'])} (area between the curve and 1; lower is better)"
+    if figures.get("cmd") is not None:
+        cmd = format_estimate(figures["cmd"], figures.get("cmd_interval"))
+        lines["CMD"] = f"{cmd}: area between the curve and 1; lower is better"
+        cpr = format_estimate(figures["cpr"], figures.get("cpr_interval"))
+        lines["CPR"] = (
+            f"{cpr}: area under the curve; higher is better, but faithfulness above 1 raises it"
+        )
+    if figures.get("not_exchanged") is not None:
+        lines["ablations"] = f"neither resample nor adversarial: {figures['not_exchanged']}"
+    elif lower := (figures.get("ablations") or {}).get("adversarial"):
+        worst = lower["metrics"][figures["metric"]]
+        lines["adversarial"] = (
+            f"faithfulness {format_estimate(worst['faithfulness'], worst.get('interval'))} under "
+            "the worst donors that a search found"
         )
     lines |= _knockout_facts(figures) | _resampling_facts(figures)
     if figures.get("auc") is not None:
@@ -95,6 +113,7 @@ def curve_rows(figures: Facts) -> list[dict[str, str]]:
             "of the graph": f"{point['fraction'] * 100:g}%",
             "edges": NONE if point["edges"] is None else str(point["edges"]),
             "faithfulness": format_number(point["faithfulness"]),
+            **_interval_cell(figures, point),
             "KL": format_number(
                 0.0
                 if point["kl"] is not None and abs(point["kl"]) < ROUNDING
@@ -105,21 +124,50 @@ def curve_rows(figures: Facts) -> list[dict[str, str]]:
     ]
 
 
+def ablation_table(figures: Facts) -> tuple[list[Column], list[dict[str, str]]]:
+    """Return the circuit under each ablation: columns, and a row for each; no rows without any."""
+    metrics = dict.fromkeys((figures["metric"], "kl", figures["task_metric"]))
+    found = figures.get("ablations") or {}
+    rows = [
+        {
+            "ablation": name,
+            **{
+                f"in {metric}": format_estimate(measured["faithfulness"], measured.get("interval"))
+                for metric in metrics
+                if (measured := one["metrics"].get(metric)) is not None
+            },
+            "circuits": str(one["forwards"]),
+        }
+        for name, one in found.items()
+    ]
+    columns = [Column(f"in {metric}", "number", rank=at) for at, metric in enumerate(metrics)]
+    return [Column("ablation"), *columns, Column("circuits", "number", rank=4)], rows
+
+
+def _interval_cell(figures: Facts, point: Facts) -> dict[str, str]:
+    """The interval of a point; the table lacks the column where the curve has none."""
+    if figures.get("cmd_interval") is None:
+        return {}
+    interval = point.get("interval")
+    return {"95% interval": NONE if interval is None else " to ".join(map(format_number, interval))}
+
+
 def _metric_facts(figures: Facts) -> dict[str, str]:
     """Describe the circuit in every metric, beside the whole model and no circuit at all."""
     metrics = figures["metrics"]
     first = (figures["metric"], "kl", figures["task_metric"])
     faithful = {
-        name: metrics[name]["faithfulness"]
+        name: format_estimate(metrics[name]["faithfulness"], metrics[name].get("interval"))
         for name in dict.fromkeys((*first, *metrics))
         if name in metrics and name not in COUNTING_METRICS
     }
-    scores = (f"{format_number(value)} in {name}" for name, value in faithful.items())
+    scores = (f"{value} in {name}" for name, value in faithful.items())
     lines = {"faithfulness": ", ".join(scores)}
     for name in faithful:
         one = metrics[name]
         if name == "kl":
-            one = {state: without_rounding(value) for state, value in one.items()}
+            states = ("circuit", "model", "ablated")
+            one = {state: without_rounding(one[state]) for state in states}
         whole = "" if name == "kl" else f"model {format_number(one['model'])}, "
         lines["KL" if name == "kl" else name] = (
             f"{format_number(one['circuit'])} ({whole}no edges {format_number(one['ablated'])})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from acdc_pipeline.cli.terminal.text import format_kept, format_kept_share
+from acdc_pipeline.cli.terminal.text import format_kept, format_kept_share, format_pairs
 from acdc_pipeline.cli.views.consensus import consensus_facts
 from acdc_pipeline.text import (
     NONE,
@@ -95,6 +95,7 @@ def run_facts(record: RunRecord) -> dict[str, str]:
             f"{format_kept(kept, total)} ({format_kept_share(kept, total)})"
             f"{_unreachable_text(spec.method, record.circuit)}"
         )
+        facts["pairs"] = format_pairs(record.circuit.n_pairs, record.circuit.n_pairs_total)
         if record.circuit.topology.experts:
             facts["experts"] = _experts_text(record.circuit)
     if record.consensus is not None:
@@ -142,11 +143,14 @@ def _unreachable_text(method: Method, circuit: Circuit) -> str:
 def run_document(record: RunRecord) -> dict[str, Any]:
     """Return a run and its results as JSON data."""
     kept, total = edge_counts(record)
+    circuit = record.circuit
     return {
         "run_id": record.spec.run_id(),
         **record.spec.plain(),
         "edges_kept": kept,
         "edges_total": total,
+        "pairs_kept": None if circuit is None else circuit.n_pairs,
+        "pairs_total": None if circuit is None else circuit.n_pairs_total,
         "metrics": record.metrics,
         "details": record.details,
         **({} if record.consensus is None else {"consensus": record.consensus.as_dict()}),

@@ -47,12 +47,14 @@ COLUMNS = (
     Column("method"),
     *SETTINGS,
     Column("edges kept", rank=1),
+    Column("pairs", "number", rank=4),
     Column("share", "number", rank=4),
     Column("KL", "number"),
     Column("faithfulness", "number", rank=4),
     Column("accuracy", "number", rank=3),
     Column("forced choice", "number", rank=3),
     Column("above null", "number", rank=4),
+    Column("CMD", "number", rank=5),
     Column("CPR", "number", rank=5),
     Column("stability", "number", rank=5),
     Column("seconds", "number", rank=5),
@@ -126,12 +128,17 @@ def evaluation_cells(figures: Figures | None, metric: str | None) -> dict[str, s
     """Return an evaluation as cells of `COLUMNS`; a dash for what was not measured.
 
     Args:
-        metric: the metric of the search, in which CPR was measured.
+        metric: the metric of the search, in which the areas were measured.
     """
-    cpr = None if figures is None else figures.cpr
+    areas = {"CMD": None, "CPR": None}
+    if figures is not None:
+        areas = {"CMD": figures.cmd, "CPR": figures.cpr}
     return {
         "above null": format_percent(None if figures is None else figures.percentile),
-        "CPR": format_number(cpr) + (f" in {metric}" if metric and cpr is not None else ""),
+        **{
+            name: format_number(area) + (f" in {metric}" if metric and area is not None else "")
+            for name, area in areas.items()
+        },
         "stability": format_number(None if figures is None else figures.jaccard),
     }
 

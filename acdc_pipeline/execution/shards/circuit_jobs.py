@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from acdc_pipeline.engine import Bench, set_up
-from acdc_pipeline.evaluation import measure_circuits, select_exchangeable
+from acdc_pipeline.evaluation import select_exchangeable
 from acdc_pipeline.evaluation.causal_scrubbing import ScoredDraw, score_draw
-from acdc_pipeline.evaluation.measure import Advance
+from acdc_pipeline.evaluation.measure import Advance, CircuitScores, score_circuits
 from acdc_pipeline.execution.shards.jobs import JobPool
 from acdc_pipeline.execution.shards.messages import Call
 from acdc_pipeline.execution.shards.shard import Shard
@@ -62,18 +62,18 @@ class RunJobs:
         """As `submit`, when no other job waits."""
         return self.pool.submit_later(self._take_up, (function, arguments))
 
-    def measure_circuits(
+    def score_circuits(
         self,
         masks: Iterable[Bool[np.ndarray, " edge"]],
         metrics: Sequence[MetricKey],
         advance: Advance = lambda _: None,
-    ) -> list[dict[str, float]]:
-        """As `evaluation.measure_circuits`, in groups whose size their number alone decides."""
+    ) -> list[CircuitScores]:
+        """As `measure.score_circuits`, in groups whose size their number alone decides."""
         packed = [np.packbits(mask).tobytes() for mask in masks]
         size = max(LEAST_CIRCUITS, -(-len(packed) // JOBS_OF_MEASUREMENT))
         groups = [packed[first : first + size] for first in range(0, len(packed), size)]
-        results = [self.submit(measure_group, group, list(metrics)) for group in groups]
-        found: list[dict[str, float]] = []
+        results = [self.submit(score_group, group, list(metrics)) for group in groups]
+        found: list[CircuitScores] = []
         for group, result in zip(groups, results, strict=True):
             found += result.result()
             advance(len(group))
@@ -92,14 +92,14 @@ def subject_of(shard: Shard) -> tuple[Worker, RunSpec, TaskSpec]:
     return shard.worker, *shard.subject
 
 
-def measure_group(
+def score_group(
     shard: Shard, packed: Sequence[bytes], metrics: Sequence[MetricKey]
-) -> list[dict[str, float]]:
+) -> list[CircuitScores]:
     """The metrics of circuits, given as packed bits over the edges."""
     worker, run, task = subject_of(shard)
     bench = worker.bench(run, task)
     n_edges = bench.weights.topology.n_edges
-    return measure_circuits(bench, (unpack(bits, n_edges) for bits in packed), metrics)
+    return score_circuits(bench, (unpack(bits, n_edges) for bits in packed), metrics)
 
 
 def unpack(bits: bytes, n_edges: int) -> Bool[np.ndarray, " edge"]:

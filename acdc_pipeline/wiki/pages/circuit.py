@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import get_args
 
 from markupsafe import Markup
@@ -12,6 +12,7 @@ from acdc_pipeline.graph.consensus import Role
 from acdc_pipeline.plotting.axes import log_axis, percent_axis
 from acdc_pipeline.plotting.circuit_series import SeriesFigure, draw_series
 from acdc_pipeline.plotting.scatter import Mark, draw_scatter
+from acdc_pipeline.specs.names import COMPARED
 from acdc_pipeline.wiki import text
 from acdc_pipeline.wiki.circuits import (
     SIZES,
@@ -91,6 +92,8 @@ class CircuitPage(SectionPage[tuple[CircuitSeries, ...]]):
             "plain": None if plain is None else compare_positions(series, *plain),
             "other_metric": next((c["other_metric"] for c in cuts if c["other_metric"]), None),
             "is_evaluated": any(cut["evaluation"] for cut in cuts),
+            "ablations": _ablations(cuts),
+            "has_intervals": any("cmd_interval" in (cut["evaluation"] or {}) for cut in cuts),
             "has_thresholds": series.has_thresholds,
             "has_experts": bool(series.shape.experts),
             "shown": series.first_shown,
@@ -113,6 +116,12 @@ class CircuitPage(SectionPage[tuple[CircuitSeries, ...]]):
                 for other in others
             ],
         }
+
+
+def _ablations(cuts: Sequence[Data]) -> list[str]:
+    """The ablations under which any of the circuits was measured, in the order of evaluations."""
+    known = {name for cut in cuts for name in (cut["evaluation"] or {}).get("ablations", ())}
+    return [name for name in COMPARED if name in known]
 
 
 def circuit_path(section: Section, series: CircuitSeries) -> str:

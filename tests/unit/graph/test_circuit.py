@@ -37,6 +37,19 @@ def test_circuit_live_edges_leave_out_what_does_not_join_input_and_logits():
     assert circuit.live_edges == {Edge.parse(name) for name in joined}
 
 
+@pytest.mark.parametrize("spans", [(), ("S", "END")])
+def test_circuit_pairs_count_slots_and_spans_once(spans: tuple[str, ...]):
+    topology = Topology(
+        2, 2, has_mlp=True, spans=spans, answer_spans=spans[1:], sees=("S", "S END")[: len(spans)]
+    )
+    edges = frozenset(e for e in topology.edges if str(e).startswith("a0.h0->"))
+    # of m0, the two heads of layer 1, m1 and the logits, whatever the slots and spans
+    assert Circuit(topology, edges).n_pairs == 5
+    # input and a0.h* into what comes after them in the layer, and so on
+    by_hand = 2 * 1 + 3 + 2 * 4 + 6 + 7
+    assert Circuit.full(topology).n_pairs == Circuit.full(topology).n_pairs_total == by_hand
+
+
 def test_circuit_with_an_edge_of_another_graph_is_refused():
     with pytest.raises(GraphError):
         Circuit.of(TWO_LAYERS, ["input->m0"])

@@ -284,7 +284,7 @@ def test_build_shows_what_was_measured_of_a_run_and_a_dash_for_what_was_not(
     assert re.search("50.%", shown.text)  # incompleteness, on average
     assert "2 of 3" in shown.text
     rows = page.read_text().split('id="evaluation"')[1].split("</table>")[0]
-    # CPR, CMD, worst knockout, scrubbing, fresh prompts, stability, transfer of each circuit
+    # CMD, CPR, worst knockout, scrubbing, fresh prompts, stability, transfer of each circuit
     assert rows.count('<td class="n">–') == 7 * len(ids)
     assert "Above null" in overview.read_text()
     document = json.loads((own_site / f"data/{slug}.json").read_text())

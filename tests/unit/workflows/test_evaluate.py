@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from acdc_pipeline.errors import UnknownName
 from acdc_pipeline.evaluation import CurvePoint, Knockout, PartScore, Recovery, Scale
 from acdc_pipeline.evaluation.null_size import (
     LEAST_RANDOM_CIRCUITS,
@@ -15,10 +16,19 @@ from acdc_pipeline.evaluation.null_size import (
     circuit_operations,
 )
 from acdc_pipeline.specs import find_task
+from acdc_pipeline.specs.names import COMPARED
 from acdc_pipeline.store import StoredEvaluation
 from acdc_pipeline.store.evaluation import decode_evaluation, encode_evaluation
-from acdc_pipeline.workflows.evaluation import Evaluation, Measured
-from acdc_pipeline.workflows.evaluation_plan import BASIC, PARTS, evaluation_plan
+from acdc_pipeline.workflows.ablations import Ablated
+from acdc_pipeline.workflows.evaluation import Evaluation
+from acdc_pipeline.workflows.evaluation_plan import (
+    BASIC,
+    CHEAP,
+    FORWARDS,
+    PARTS,
+    evaluation_plan,
+)
+from acdc_pipeline.workflows.measured import Measured, PromptScores
 from acdc_pipeline.workflows.stability import Stability, Transfer
 from acdc_pipeline.workflows.stored_evaluation import evaluation_figures, evaluation_of
 from tests import records
@@ -32,16 +42,24 @@ BARE = Evaluation(
     scale=Scale("kl", 0.0, 4.0),
     task_metric="logit_diff",
     metrics={
-        "kl": Measured(1.0, 0.0, 4.0, 0.75),
+        "kl": Measured(1.0, 0.0, 4.0, 0.75, (0.5, 0.9), PromptScores((1.0,), (0.0,), (4.0,))),
         "logit_diff": Measured(2.0, 3.0, 0.0, 2 / 3),
         "accuracy": Measured(0.5, 1.0, 0.0, None),
     },
 )
 WHOLE = replace(
     BARE,
-    curve=(CurvePoint(0.1, 0, 4.0, 0.0, 4.0), CurvePoint(1.0, 3, 1.0, 0.75, 1.0)),
-    cpr=0.5,
+    curve=(
+        CurvePoint(0.1, 0, 4.0, 0.0, 4.0, None, (4.0,)),
+        CurvePoint(1.0, 3, 1.0, 0.75, 1.0, (0.5, 0.9), (1.0,)),
+    ),
     cmd=0.25,
+    cpr=0.5,
+    cmd_interval=(0.1, 0.3),
+    ablations={
+        "zero": Ablated({"kl": Measured(2.0, 0.0, 4.0, 0.5, (0.1, 0.6))}, 1),
+        "adversarial": Ablated({"kl": Measured(3.0, 0.0, 4.0, 0.25)}, 9, (((1, 2), (0, 1)),)),
+    },
     nulls={"kl": (0.1, 0.8), "logit_diff": (0.1, 0.2)},
     knockouts=(Knockout((), 1.0, 0.0, 0.25), Knockout(("a0.h1",), 4.0, 4.0, 0.0)),
     worst=(Knockout(("a0.h1",), 4.0, 3.0, 0.25),),
@@ -86,7 +104,7 @@ def test_evaluation_compares_with_its_null_in_each_metric():
 
 
 def test_effort_amounts_switch_their_parts_on_and_zeros_off():
-    assert evaluation_plan("basic").parts == BASIC == {"curve", "null"}
+    assert evaluation_plan("basic").parts == BASIC == {"curve", "null", "ablations"}
     assert evaluation_plan("full").parts == frozenset(PARTS)
     more = evaluation_plan("basic", restarts=1)
     assert (more.parts - BASIC, more.restarts) == ({"worst knockouts"}, 1)
@@ -99,14 +117,45 @@ def test_effort_amounts_switch_their_parts_on_and_zeros_off():
     assert frozenset(PARTS) - less.parts == {"null", "stability", "transfer"}
 
 
+def test_ablations_are_named_in_one_order_or_all_or_none():
+    chosen = evaluation_plan("basic", ablations=["mean", "adversarial", "zero"])
+    assert chosen.ablations == ("zero", "mean", "adversarial")
+    assert chosen.settings()["forwards"] == FORWARDS
+    assert evaluation_plan("full").ablations == COMPARED
+    assert "ablations" not in evaluation_plan("full", ablations=["none"]).parts
+    # the number of circuits of the search switches it on
+    assert evaluation_plan("basic", forwards=7).ablations == (*CHEAP, "adversarial")
+    with pytest.raises(UnknownName, match="did you mean 'resample'"):
+        evaluation_plan("basic", ablations=["resampled"])
+
+
+def test_evaluation_of_an_earlier_version_is_read_without_intervals():
+    figures = evaluation_figures(WHOLE)
+    new = ("faithfulness_interval", "cmd_interval", "cpr_interval", "ablations", "per_prompt")
+    old = {
+        name: value
+        for name, value in figures.items()
+        if name not in (*new, "pairs_kept", "pairs_total", "not_exchanged")
+    }
+    for one in (*old["metrics"].values(), *old["curve"]):
+        del one["interval"]
+    found = evaluation_of(old, WHOLE.circuit)
+    assert (found.cmd, found.cmd_interval, found.ablations) == (0.25, None, None)
+    assert found.metrics["kl"] == Measured(1.0, 0.0, 4.0, 0.75)
+    assert found.curve is not None
+    assert found.curve[1] == CurvePoint(1.0, 3, 1.0, 0.75, 1.0)
+
+
 def test_effort_settings_name_what_decides_and_nothing_else():
     basic = evaluation_plan("basic").settings()
     assert basic == {
-        "parts": ["curve", "null"],
+        "parts": ["curve", "null", "ablations"],
         "null": "cheap",
         "draws": None,
         "restarts": None,
         "resamples": None,
+        "curve": 2,
+        "ablations": ["corrupted", "zero", "mean"],
         "seed": 0,
     }
     # amounts of parts that are left out decide nothing

@@ -74,7 +74,8 @@ def test_interrupted_evaluation_goes_on_after_the_parts_that_were_done(
     first, second = Listener(stop_at="minimality"), Listener()
     with pytest.raises(KeyboardInterrupt):
         evaluated(store, record, worker, SMALL, first)
-    assert first.parts == ["faithfulness", "curve", "null", "completeness", "worst knockouts"]
+    cheap = ["faithfulness", "curve", "null", "ablations"]
+    assert first.parts == [*cheap, "completeness", "worst knockouts"]
     resumed = evaluated(store, record, worker, SMALL, second)
     assert second.parts == [
         "faithfulness",
@@ -108,7 +109,7 @@ def test_parts_of_another_evaluation_are_taken_where_seed_and_amount_agree(
     assert other_amount.parts == ["faithfulness", "null"]
     effort = replace(evaluation_plan("basic", null=3), seed=1)
     evaluated(store, record, worker, effort, other_seed)
-    assert other_seed.parts == ["faithfulness", "curve", "null"]
+    assert other_seed.parts == ["faithfulness", "curve", "null", "ablations"]
 
 
 def test_stored_evaluation_is_read_without_a_worker(tmp_path: Path, worker: Worker):

@@ -37,6 +37,10 @@ def test_compare_puts_searches_side_by_side_and_thresholds_into_one(capsys, stor
     assert found[0]["cpr"] == pytest.approx(0.3 / 2 + 0.5, abs=1e-3)
     assert found[0]["cmd"] == pytest.approx(0.999 - 0.65, abs=1e-3)
     assert found[2]["cpr"] < found[1]["cpr"]
+    # the two curves are one, on all prompts and so on all resamples; the largest circuits
+    assert [one["place"] for one in found] == [1, 1, 3]
+    assert found[0]["cmd_interval"] == pytest.approx([found[0]["cmd"]] * 2, abs=1e-3)
+    assert (found[0]["edges_kept"], found[0]["pairs_kept"]) == (5, 5)
     stored = acdc(capsys, "compare", "--json").document["searches"]
     assert [(one["cpr"], one["cmd"]) for one in stored] == [
         (one["cpr"], one["cmd"]) for one in found
@@ -54,7 +58,7 @@ def test_compare_puts_searches_side_by_side_and_thresholds_into_one(capsys, stor
     head, rule, row = acdc(capsys, "compare", "--markdown").out.splitlines()
     assert head == "| task | model | acdc | exact | random |"
     assert rule == "|---|---|---|---|---|"
-    areas = [f"{one['cpr']:.2f} / {one['cmd']:.2f}" for one in again]
+    areas = [f"{one['cmd']:.2f} / {one['cpr']:.2f}" for one in again]
     assert row == f"| compiled_sum | compiled-sum | {' | '.join(areas)} |"
     acdc(capsys, "compare", "--markdown", "--json").refuses("--markdown and --json")
 

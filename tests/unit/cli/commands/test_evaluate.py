@@ -66,7 +66,7 @@ def test_evaluate_run_with_scores_draws_its_curve_and_repeats_its_search(capsys,
     assert {p["fraction"] for p in found_at} >= {0.5, 1.0}
     assert all(p["edges"] <= p["fraction"] * 23 for p in found_at)
     # no path fits into less than one edge: nothing was measured there, and no 0 says that it was
-    unmeasured = {"edges": None, "value": None, "faithfulness": None, "kl": None}
+    unmeasured = dict.fromkeys(("edges", "value", "faithfulness", "kl", "interval"))
     assert curve[0] == {"fraction": 0.001, **unmeasured}
     assert curve[-2]["faithfulness"] == pytest.approx(1, abs=1e-4)
     areas = [
@@ -79,22 +79,23 @@ def test_evaluate_run_with_scores_draws_its_curve_and_repeats_its_search(capsys,
     assert document["transfer"]["unseen"] == pytest.approx(1, abs=1e-3)
     facts = acdc(capsys, "evaluate", found["run_id"][:8], *FEW, "--resamples", "0")
     assert parts_said(outcome.err) == [
-        ["faithfulness", "part 1 of 9"],
-        ["curve", "part 2 of 9"],
-        ["null", "part 3 of 9"],
-        ["completeness", "part 4 of 9"],
-        ["worst knockouts", "part 5 of 9"],
-        ["minimality", "part 6 of 9"],
-        ["causal scrubbing", "part 7 of 9"],
-        ["stability", "part 8 of 9"],
-        ["transfer", "part 9 of 9"],
+        ["faithfulness", "part 1 of 10"],
+        ["curve", "part 2 of 10"],
+        ["null", "part 3 of 10"],
+        ["ablations", "part 4 of 10"],
+        ["completeness", "part 5 of 10"],
+        ["worst knockouts", "part 6 of 10"],
+        ["minimality", "part 7 of 10"],
+        ["causal scrubbing", "part 8 of 10"],
+        ["stability", "part 9 of 10"],
+        ["transfer", "part 10 of 10"],
     ]
     # all the others were measured with the same seed and amounts a moment ago
     assert parts_said(facts.err) == [["faithfulness", "part 1 of 1"]]
     *_, whole = facts.out.splitlines()
     # what rounding leaves of the divergence of the model from itself is not shown
-    assert whole.split() == ["100%", "23", "1.00", "0"]
-    assert "CPR" in facts.out
+    assert whole.split() == ["100%", "23", "1.00", "1.00", "to", "1.00", "0"]
+    assert facts.out.index("CMD") < facts.out.index("CPR")
     assert "causal scrubbing" in facts.out
     assert "from 1 start" in facts.out
 
@@ -144,7 +145,7 @@ def test_evaluate_full_measures_every_part_and_says_which(capsys, store_url: str
         assert document[name] is not None, name
     # a file of pairs has no other prompts
     assert document["fresh_prompts"] is None
-    assert ": transfer: part 10 of 10" in outcome.err
+    assert ": transfer: part 11 of 11" in outcome.err
     assert ": stability: 50% done" not in outcome.err  # no five seconds have gone by
 
 
@@ -228,7 +229,7 @@ def test_runs_list_show_and_compare_show_what_was_measured_and_a_dash_for_what_w
     assert cells[run[:8]][0] == "100.0%"
     # the stability of the second evaluation stands beside the null of the first
     assert cells[run[:8]][-1] == "1.00"
-    assert cells[other[:8]] == ["–", "–", "–"]
+    assert cells[other[:8]] == ["–", "–", "–", "–"]
 
     documents = {
         one["run_id"]: one for one in acdc(capsys, "runs", "list", "--json").document["runs"]

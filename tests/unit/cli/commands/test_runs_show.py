@@ -82,7 +82,7 @@ def test_evaluate_of_an_empty_circuit_has_no_null_and_no_area_and_says_why(capsy
     assert document["faithfulness"] == 0
     assert {document[name] for name in ("null", "curve", "cpr", "cmd")} == {None}
     shown = acdc(capsys, "evaluate", run["run_id"]).out
-    assert "null (a circuit of no edges is the only one of its size), CPR and CMD (" in shown
+    assert "null (a circuit of no edges is the only one of its size), CMD and CPR (" in shown
     assert "random circuit" not in shown
     assert "null (a circuit of no edges" in acdc(capsys, "runs", "show", run["run_id"]).out
     # another size of the same search gives it a curve, and still no null
