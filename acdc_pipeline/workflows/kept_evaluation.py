@@ -26,7 +26,7 @@ _ORDER = (
     *("edges_kept", "edges_total", "pairs_kept", "pairs_total", "fraction", "by", "parts", "part"),
     *("score", "without", "edges", "circuit", "metric", "task_metric", "recovered", "low", "high"),
     *("model", "ablated", "hypothesis", "scrubbed", "prompts", "exchangeable", "value", "drawn"),
-    *("incompleteness", "faithfulness", "interval", "percentile", "kl", "faithfulness_interval"),
+    *("incompleteness", "faithfulness", "percentile", "kl", "interval", "faithfulness_interval"),
     *("metrics", "curve", "cmd", "cpr", "cmd_interval", "cpr_interval", "null"),
     *("ablations", *COMPARED, "forwards", "donors", "not_exchanged"),
     *("completeness", "worst_knockouts", "minimality", "auc", "causal_scrubbing", "not_scrubbed"),

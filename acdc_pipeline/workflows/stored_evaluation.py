@@ -212,8 +212,8 @@ def metrics_of(
 def _plain_ablations(found: Mapping[ComparedAblation, Ablated]) -> dict[str, Any]:
     return {
         name: {
-            "forwards": one.forwards,
             "metrics": plain_metrics(one.metrics),
+            "forwards": one.forwards,
             "donors": one.donors,
         }
         for name, one in found.items()

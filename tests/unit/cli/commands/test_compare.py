@@ -47,7 +47,8 @@ def test_compare_puts_searches_side_by_side_and_thresholds_into_one(capsys, stor
     ]
     # another threshold is another curve
     assert acdc(capsys, *asked, "--threshold", "2").code == 0
-    assert acdc(capsys, "compare", "--json").document["searches"][0]["cpr"] is None
+    *_, last = acdc(capsys, "compare", "--json").document["searches"]
+    assert (last["method"]["name"], last["cpr"], last["place"]) == ("acdc", None, None)
     again = acdc(capsys, "compare", "--json", "--measure").document["searches"]
     assert [one["cpr"] for one in again[1:]] == [one["cpr"] for one in found[1:]]
     other = acdc(capsys, "compare", "--metric", "logit_diff", "--measure")

@@ -128,7 +128,7 @@ def test_evaluate_by_default_measures_what_takes_one_forward_a_circuit(capsys, s
     rest = ("completeness", "worst_knockouts", "minimality", "causal_scrubbing", "fresh_prompts")
     assert {document[name] for name in (*rest, "stability", "transfer", "not_scrubbed")} == {None}
     out = acdc(capsys, "evaluate", run[:8]).out
-    assert "in kl, 1.00 in logit_diff" in out
+    assert "in kl, 1.00 (1.00 to 1.00) in logit_diff" in out
     assert "forced choice  100.0% (model 100.0%" in out
     for word in ("completeness", "minimality", "scrubbing", "stability", "transfer"):
         assert word not in out
@@ -186,7 +186,7 @@ def test_evaluate_in_a_store_that_keeps_nothing_shows_what_it_measured_and_says_
     (Path(store_url) / "evaluations").write_text("a file in the way")
     outcome = acdc(capsys, "evaluate", run[:8], "--null", "2")
     assert outcome.code == 0
-    assert "in kl, 1.00 in logit_diff" in outcome.out
+    assert "in kl, 1.00 (1.00 to 1.00) in logit_diff" in outcome.out
     assert "acdc: warning: not stored: " in outcome.err
     assert "/evaluations)" in outcome.err
 
@@ -264,7 +264,7 @@ def test_evaluate_curve_shows_a_dash_where_no_circuit_is_that_small(capsys, stor
         line.split() for line in acdc(capsys, "evaluate", run[:8], "--null", "0").out.splitlines()
     ]
     # five edges of 23 are more than 20 %, and fewer than 50 %
-    assert ["20%", "–", "–", "–"] in rows
+    assert ["20%", "–", "–", "–", "–"] in rows
     assert ["50%", "5", "1.00"] in [row[:3] for row in rows]
 
 
