@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -26,6 +25,7 @@ from acdc_pipeline.evaluation.donors import (
 from acdc_pipeline.evaluation.measure import CircuitScores, score
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.specs.names import Ablation, ComparedAblation, MetricKey
+from acdc_pipeline.workflows.evaluation_plan import CHEAP
 from acdc_pipeline.workflows.measured import Measured, measured_metrics
 
 DonorRuns = tuple[tuple[tuple[int, int], ...], ...]
@@ -81,7 +81,9 @@ def compare_ablations(
         found = measured_metrics(circuit, model, ablated, metrics, seed)
         return {name: replace(one, by_prompt=None) for name, one in found.items()}
 
-    for name in (name for name in names if name in get_args(Ablation)):
+    for name in names:
+        if name not in CHEAP:
+            continue
         if name == own:
             out[name] = Ablated(plain, 0)
             continue
@@ -107,20 +109,20 @@ def compare_ablations(
     if "resample" in names:
         out["resample"] = Ablated(measured(every.circuit, every.ablated), every.forwards)
     if "adversarial" in names:
-        found: Adversarial = search_donors(
+        worst: Adversarial = search_donors(
             carrier, mask, list(metrics), harm, every.worst, forwards=forwards, advance=advance
         )
         out["adversarial"] = Ablated(
-            measured(found.circuit, every.ablated),
-            every.forwards + found.forwards,
-            _runs(found.donors),
+            measured(worst.circuit, every.ablated),
+            every.forwards + worst.forwards,
+            _runs(worst.donors),
         )
     return out
 
 
 def count_forwards(names: Sequence[ComparedAblation], prompts: int, forwards: int) -> int:
     """Return about how many circuits `compare_ablations` measures."""
-    total = sum(name in get_args(Ablation) for name in names)
+    total = sum(name in CHEAP for name in names)
     if {"resample", "adversarial"}.intersection(names):
         total += 2 * prompts
     return total + (forwards if "adversarial" in names else 0)
@@ -128,7 +130,7 @@ def count_forwards(names: Sequence[ComparedAblation], prompts: int, forwards: in
 
 def donors_from_runs(runs: DonorRuns) -> Donors:
     """Return the donor of each source and prompt from `Ablated.donors`."""
-    return np.array([np.repeat(*zip(*of_prompt, strict=True)) for of_prompt in runs]).T
+    return np.array([[d for d, n in of_prompt for _ in range(n)] for of_prompt in runs]).T
 
 
 def _runs(donors: Donors) -> DonorRuns:

@@ -132,7 +132,7 @@ def _ablations(subject: Subject, advance: Advance) -> dict[str, Any]:
     bench, plan, names = subject.bench, subject.plan, subject.plan.ablations
     reason = None
     if bench.prompts.whole is not None and not {*names} <= {*CHEAP}:
-        names = tuple(name for name in names if name in CHEAP)
+        names = tuple(name for name in CHEAP if name in names)
         reason = "whole answers of several tokens cannot be exchanged"
     found = compare_ablations(
         bench,

@@ -105,7 +105,7 @@ def test_ablations_are_those_of_plain_hooks_with_the_donors_named(models):
         assert found["resample"].metrics[name].circuit == pytest.approx(expected, abs=1e-9)
     assert found["resample"].forwards == 5
     resampled, adversarial = (
-        found[name].metrics["kl"].faithfulness for name in ("resample", "adversarial")
+        found[name].metrics["kl"].faithfulness or 0.0 for name in ("resample", "adversarial")
     )
     assert adversarial < resampled
     # the others are benches of their own
