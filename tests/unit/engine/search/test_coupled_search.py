@@ -30,7 +30,7 @@ def _acdc(search: EdgeSearch, bench: Bench, threshold: float) -> AcdcResult:
         )
 
 
-@settings(max_examples=12)
+@settings(max_examples=5)
 @given(
     name=st.sampled_from(COUPLED),
     seed=st.integers(0, 100),

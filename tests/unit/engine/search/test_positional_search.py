@@ -50,7 +50,7 @@ def _acdc(search: EdgeSearch, bench: Bench, threshold: float) -> AcdcResult:
 ROWS = st.lists(st.lists(st.sampled_from("ab"), min_size=2, max_size=5), min_size=1, max_size=3)
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(
     name=st.sampled_from(FREE + COUPLED),
     seed=st.integers(0, 100),

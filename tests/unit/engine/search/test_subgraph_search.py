@@ -47,7 +47,7 @@ def _held(bench: Bench) -> int:
     return 3 * bench.ablated.nbytes
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     name=st.sampled_from(sorted(checkpoints.EVERY)),
     seed=st.integers(0, 100),
