@@ -2,6 +2,7 @@
 
 from acdc_pipeline.evaluation.causal_scrubbing import Recovery as Recovery
 from acdc_pipeline.evaluation.causal_scrubbing import causal_scrubbing as causal_scrubbing
+from acdc_pipeline.evaluation.comparison import auc as auc
 from acdc_pipeline.evaluation.comparison import mean_pairwise_jaccard as mean_pairwise_jaccard
 from acdc_pipeline.evaluation.comparison import pessimistic_auc as pessimistic_auc
 from acdc_pipeline.evaluation.comparison import roc_of_circuits as roc_of_circuits

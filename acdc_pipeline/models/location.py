@@ -85,7 +85,7 @@ def pin(ref: ModelRef) -> Located:
         InvalidInput: no such file, directory or repository, or (all but `hf:`) it holds no
             safetensors weights.
     """
-    return _pin_hugging_face(ref, _is_unreachable()) if ref.kind == "hf" else locate(ref)
+    return _pin_hugging_face(ref, is_unreachable()) if ref.kind == "hf" else locate(ref)
 
 
 def _pin_hugging_face(ref: ModelRef, unreachable: bool) -> Located:
@@ -134,7 +134,7 @@ def _hash_files(directory: Path) -> str:
 def _locate_hugging_face(ref: ModelRef) -> Located:
     from huggingface_hub import constants, snapshot_download
 
-    unreachable = _is_unreachable()
+    unreachable = is_unreachable()
     # Refuse a model before downloading it.
     config = read_config(_pin_hugging_face(ref, unreachable).directory)
     require_dequantisable(config, where=str(ref))
@@ -161,7 +161,7 @@ def _locate_hugging_face(ref: ModelRef) -> Located:
     return Located(directory, directory.name)
 
 
-def _is_unreachable() -> bool:
+def is_unreachable() -> bool:
     """Return whether no connection to the hub can be made.
 
     The client of the hub tries for half a minute before it looks into its cache. Behind a proxy,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from acdc_pipeline.cli.commands.compare_mib import compare_mib
 from acdc_pipeline.cli.options import completion, shared
 from acdc_pipeline.cli.options.parsers import output_file
 from acdc_pipeline.cli.terminal.files import check_drawing, write_drawing
@@ -39,6 +40,30 @@ def compare(
         bool,
         typer.Option("--measure", help="Measure the curves that the store does not have."),
     ] = False,
+    mib: Annotated[
+        Path | None,
+        typer.Option(
+            "--mib",
+            metavar="DIR",
+            help="Write every search as the MIB leaderboard reads it, and print CMD and CPR by "
+            "MIB's protocol.",
+        ),
+    ] = None,
+    mib_data: shared.MibData = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            metavar="SPLIT", help="With --mib: train, validation or test, of tasks from MIB's data."
+        ),
+    ] = "validation",
+    head: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="With --mib: at most so many prompts. Default: the whole split.",
+        ),
+    ] = None,
     device: shared.Device = "auto",
     memory: shared.Memory = None,
     threads: shared.Threads = None,
@@ -62,7 +87,13 @@ def compare(
     A search that cannot be measured is named on stderr, and the exit code is then 3. Tasks that
     were .jsonl files are found in the current folder.
 
-    Example: acdc run deploy/sweeps/methods.yaml && acdc compare --measure
+    With --mib the searches of tasks made by `acdc tasks mib` are measured on a split of MIB's data,
+    all others on as many prompts of another seed, by the logit difference under patching.
+
+    \b
+    Examples:
+      acdc run deploy/sweeps/methods.yaml && acdc compare --measure
+      acdc compare --mib submission --mib-data mib-data
     """
     from acdc_pipeline.cli.views import comparison
     from acdc_pipeline.cli.views.run_list import suggest_filters
@@ -73,6 +104,8 @@ def compare(
 
     if json and markdown:
         raise InvalidInput("--markdown and --json exclude one another", where="compare")
+    if mib is not None and (markdown or measure or metric is not None):
+        raise InvalidInput("--mib excludes --markdown, --measure and --metric", where="compare")
     shared.read_memory(context)
     shared.read_threads(context)
     if metric is not None and metric not in METRICS:
@@ -90,6 +123,9 @@ def compare(
     searches = stored_searches(
         results, found.summaries, evaluations.by_run, cast("MetricName | None", metric)
     )
+    if mib is not None:
+        compare_mib(context, results, searches, mib)
+        return
     figures = {
         run_id: figures_of(evaluations.by_run[run_id])
         for search in searches

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from acdc_pipeline.cli.app import App
-from acdc_pipeline.cli.commands import tasks_files, tasks_spans
+from acdc_pipeline.cli.commands import tasks_files, tasks_mib, tasks_spans
 from acdc_pipeline.cli.options import completion, shared
 from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_warnings
 from acdc_pipeline.cli.terminal.progress import show_status
@@ -238,6 +238,7 @@ def new_task(
 
 app.command("import")(tasks_files.import_prompts)
 app.command("export")(tasks_files.export_prompts)
+app.command("mib")(tasks_mib.mib_prompts)
 app.command("spans")(tasks_spans.propose_spans)
 
 

@@ -51,6 +51,15 @@ StoreUrl = Annotated[
         "else results/runs of the project folder, else ./acdc-results.",
     ),
 ]
+MibData = Annotated[
+    Path | None,
+    typer.Option(
+        "--mib-data",
+        metavar="DIR",
+        help="Folder with a folder for each data set of huggingface.co/mib-bench. Default: the "
+        "hub, or its cache.",
+    ),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")
 ]

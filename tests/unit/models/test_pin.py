@@ -134,7 +134,7 @@ def test_locate_of_a_hub_model_without_its_weights_in_the_cache(
         tried.append(unreachable)
         return unreachable
 
-    monkeypatch.setattr("acdc_pipeline.models.location._is_unreachable", connect)
+    monkeypatch.setattr("acdc_pipeline.models.location.is_unreachable", connect)
     ref = ModelRef.parse(f"hf:org/name@{COMMIT}")
     with pytest.raises(InvalidInput, match=r"the weights of hf:org/name@.* are not in the local"):
         locate(ref)

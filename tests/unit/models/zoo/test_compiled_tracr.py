@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -25,42 +25,17 @@ from acdc_pipeline.models import load_model
 from acdc_pipeline.models.zoo.compiled.tracr import TracrModel, from_tracr, write_tracr_model
 from acdc_pipeline.prompts.prompt_set import PromptSet
 from acdc_pipeline.specs.names import Ablation
+from benchmarks.tracr_programs import CARRIED, EXPECTED, LENGTH, LETTERS, LONGEST, SHARES
+from benchmarks.tracr_programs import assembled as compiled_by_tracr
 from tests.oracles.compiled_patching import PlainModel, Prompts
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what JAX deprecates is Tracr's business
-    compiling, lib, rasp = (
-        pytest.importorskip(f"tracr.{module}", reason="needs the extra 'tracr'")
-        for module in ("compiler.compiling", "compiler.lib", "rasp.rasp")
-    )
+    pytest.importorskip("tracr.compiler.compiling", reason="needs the extra 'tracr'")
 
-LETTERS = "abcd"
-LONGEST = 5
-SHARES = tuple(sorted({Fraction(k, n) for n in range(1, LONGEST + 1) for k in range(n + 1)}))
 NAMES = ("reverse", "frac_prevs")
 
-# Shorter than the longest, whose length the model would say without counting.
-LENGTH = 4
-
-
-def reverse(letters: Sequence[str]) -> list[str]:
-    return list(reversed(letters))
-
-
-def shares_of_a(letters: Sequence[str]) -> list[str]:
-    return [str(Fraction(letters[:n].count("a"), n)) for n in range(1, len(letters) + 1)]
-
-
-EXPECTED: dict[str, Callable[[Sequence[str]], list[str]]] = {
-    "reverse": reverse,
-    "frac_prevs": shares_of_a,
-}
-
 # Under `corrupted` and `mean` what prompts of one length share is not needed: positions, length.
-CARRIED = {
-    "reverse": {"input->a3.h0<v>", "a3.h0->logits"},
-    "frac_prevs": {"input->m0", "m0->a1.h0<v>", "a1.h0->logits"},
-}
 FIXED = {
     # length: a0.h0 takes the share of <bos>, m0 makes a number of it, with the help of a constant
     # that the embedding holds; position: m1 takes the index off, m2 takes off 1, and a3.h0
@@ -80,17 +55,7 @@ FIXED = {
 }
 
 
-@cache
-def assembled(name: str) -> Any:
-    programs = {
-        "reverse": lambda: lib.make_reverse(rasp.tokens),
-        "frac_prevs": lambda: lib.make_frac_prevs(rasp.tokens == "a"),
-    }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return compiling.compile_rasp_to_model(
-            programs[name](), vocab=set(LETTERS), max_seq_len=LONGEST
-        )
+assembled = cache(compiled_by_tracr)
 
 
 @cache

@@ -1,0 +1,137 @@
+"""The page of `benchmarks.methods_table`: all methods, side by side."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from acdc_pipeline.specs import METHODS
+
+if TYPE_CHECKING:
+    from benchmarks.methods_table import Cell, Figures
+
+_DASH = "–"
+
+_HEADINGS = {
+    "auroc": ("AUROC", "{:.3f}"),
+    "cmd": ("CMD", "{:.4f}"),
+    "cpr": ("CPR", "{:.3f}"),
+    "cmd_kl": ("CMD, KL", "{:.4f}"),
+    "cpr_kl": ("CPR, KL", "{:.3f}"),
+    "stability": ("stability", "{:.2f}"),
+    "forwards": ("forwards", "{:,.0f}"),
+    "seconds": ("seconds", "{:.2f}"),
+}
+
+_TITLES = {
+    "compiled": "Compiled models",
+    "zoo": "Trained models of the zoo",
+    "real": "A real model",
+}
+
+_ABOUT = """\
+# All methods side by side
+
+Written by `python -m benchmarks.methods_table` ({arguments}) on {machine}.
+
+In each cell, a task and a model that claims it, a method searches by the logit difference, and by
+KL where it can, on {prompts} prompts{real}, with corrupted ablation; its circuits at MIB's ten
+fractions of the edges are measured on as many held-out prompts. The figures are means over cells.
+
+- **AUROC**: how well scores, or circuits at several thresholds, tell the true edges of compiled
+  models from the others; equal scores count half, chance is 0.5 (higher is better).
+- **CMD**, **CPR**: area between the faithfulness curve and 1 (lower is better), and under it
+  (higher is better, but a circuit above the model raises it too), in the logit difference and in
+  KL, each of the circuits that were searched by it; where a method cannot use KL, of those by the
+  logit difference.
+- **stability**: mean pairwise Jaccard similarity of the circuits on {resamples} bootstrap resamples
+  of the prompts, at 5 % of the edges or threshold 0.01 (higher is better).
+- **forwards**: matrix operations of one such search in units of one forward on its prompts, and its
+  **seconds** on {threads} thread.
+
+A dash: there is no such figure; for stability and forwards, the search took longer than
+{longest:g} s.
+"""
+
+
+def page(table: Mapping[Cell, Mapping[str, Figures]], asked: argparse.Namespace, where: str) -> str:
+    """The page in Markdown."""
+    given = {
+        "--groups": asked.groups,
+        "--models": asked.models,
+        "--tasks": asked.tasks,
+        "--methods": asked.methods,
+    }
+    arguments = " ".join(f"{name} {' '.join(values)}" for name, values in given.items() if values)
+    groups = list(dict.fromkeys(cell.group for cell in table))
+    parts = [
+        _ABOUT.format(
+            arguments=f"`{arguments}`",
+            machine=where,
+            prompts=asked.prompts,
+            real=f" ({asked.real_prompts} of the real model)" if "real" in groups else "",
+            resamples=asked.resamples,
+            threads=asked.threads,
+            longest=asked.longest,
+        )
+    ]
+    for group in groups:
+        of = {cell: found for cell, found in table.items() if cell.group == group}
+        parts.append(f"## {_TITLES[group]}\n\n" + "\n".join(_means(of)) + "\n")
+        if group != "compiled" and len(of) > 1:
+            parts.append("CMD in each cell, the lowest in bold:\n\n" + "\n".join(_each(of)) + "\n")
+    return "\n".join(parts)
+
+
+def _methods_of(table: Mapping[Cell, Mapping[str, Figures]]) -> list[str]:
+    return [name for name in METHODS if any(name in found for found in table.values())]
+
+
+def _means(table: Mapping[Cell, Mapping[str, Figures]]) -> Iterator[str]:
+    """A row for each method, the lowest CMD first."""
+    fields = [f for f in _HEADINGS if any(_values(table, name, f) for name in _methods_of(table))]
+    yield _line(["method", "cells", *(_HEADINGS[field][0] for field in fields)])
+    yield "|---" * (2 + len(fields)) + "|"
+
+    def order(name: str) -> float:
+        return _mean(_values(table, name, "cmd")) or 0.0
+
+    for name in sorted(_methods_of(table), key=order):
+        means = [(_mean(_values(table, name, field)), _HEADINGS[field][1]) for field in fields]
+        cells = sum(name in found for found in table.values())
+        yield _line(
+            [name, str(cells), *(_DASH if v is None else form.format(v) for v, form in means)]
+        )
+
+
+def _each(table: Mapping[Cell, Mapping[str, Figures]]) -> Iterator[str]:
+    """A row for each cell with the CMD of every method."""
+    methods = _methods_of(table)
+    yield _line(["task", "model", *methods])
+    yield "|---" * (2 + len(methods)) + "|"
+    for cell, found in table.items():
+        areas = {name: found[name].cmd for name in methods if name in found}
+        known = [value for value in areas.values() if value is not None]
+        texts = []
+        for name in methods:
+            value = areas.get(name)
+            text = _DASH if value is None else f"{value:.3f}"
+            texts.append(f"**{text}**" if known and value == min(known) else text)
+        yield _line([cell.task, cell.model, *texts])
+
+
+def _values(
+    table: Mapping[Cell, Mapping[str, Figures]], method: str, field: str
+) -> Sequence[float]:
+    found = (figures[method] for figures in table.values() if method in figures)
+    return [value for one in found if (value := getattr(one, field)) is not None]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return statistics.fmean(values) if values else None
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,326 @@
+"""Every method on compiled models, the zoo and a real model: `python -m benchmarks.methods_table`.
+
+A cell is a task and a model that claims it. In each, a method searches by the logit difference, and
+by KL where it can; its circuits at MIB's fractions of the edges are measured on held-out prompts of
+another seed. Means over cells are printed of
+
+- AUROC: how well the scores, or the circuits at several thresholds, tell the true edges of compiled
+  models from the others; equal scores count half (InterpBench, arXiv 2407.14494).
+- CMD (lower is better) and CPR (higher is better, gamed by circuits above the model) as `evaluate`
+  defines them, in the logit difference and in KL, each of the circuits searched by it.
+- stability: mean pairwise Jaccard similarity of the circuits on bootstrap resamples of the prompts.
+- forwards: matrix operations of one search by the logit difference over those of one forward.
+- seconds of that search.
+
+What was measured is kept in `--folder`, so that an interrupted run goes on where it stopped and new
+methods are added alone. Stability and forwards are left out (a dash) where a search took longer
+than `--longest` seconds.
+
+    python -m benchmarks.methods_table --groups compiled zoo --write docs/methods-table.md
+    python -m benchmarks.methods_table --groups compiled zoo real --write docs/methods-table.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from acdc_pipeline.engine import Bench, set_up
+from acdc_pipeline.engine.resample import take_rows, weigh_repeats
+from acdc_pipeline.errors import AcdcError
+from acdc_pipeline.evaluation import (
+    auc,
+    circuit_model_distance,
+    circuit_performance_ratio,
+    circuits_at_fractions,
+    circuits_from_scores,
+    mean_pairwise_jaccard,
+    measure_curve,
+    measure_scale,
+    roc_of_circuits,
+    roc_of_scores,
+)
+from acdc_pipeline.execution.worker import prompts_for
+from acdc_pipeline.files import write_bytes
+from acdc_pipeline.graph import Circuit
+from acdc_pipeline.models import LoadedModel, load_model
+from acdc_pipeline.models.zoo import claimed_tasks, compiled
+from acdc_pipeline.specs import METHODS, find_task
+from acdc_pipeline.specs.names import MetricName
+from benchmarks.measurement import machine
+from benchmarks.methods_page import page
+from benchmarks.real_model import fetch_model
+from benchmarks.searches import Found, find_circuit, is_search
+
+ZOO = ("gpt2-4l-s0", "neox-4l", "opt-4l", "llama-4l", "attn-4l")
+GROUPS = ("compiled", "zoo", "real")
+BY: tuple[MetricName, ...] = ("logit_diff", "kl")
+THRESHOLDS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+USUAL_THRESHOLD = 0.01
+"""Of the search whose cost and stability are stated."""
+FEW_STEPS = {"steps": 60, "learning_rate": 0.2}
+"""Of gates, as in deploy/sweeps/methods.yaml."""
+HELD_OUT = 1000
+"""Added to the seed of the prompts that are searched."""
+TOO_LONG = ("acdc", "eap-ig-acdc", "exact", "node-exact", "edge-pruning", "subnetwork-probing")
+"""Left out on the real model, where each takes an hour or more; `--methods` names them anyway."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A behaviour of a model.
+
+    Args:
+        group: of `GROUPS`.
+        model: a reference that `load_model` takes; for the real one the name of its file.
+    """
+
+    group: str
+    task: str
+    model: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the figures of a cell, but for cell and method."""
+
+    prompts: int
+    seed: int
+    resamples: int
+    longest: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One method in one cell. None means not measured, or that there is no such figure."""
+
+    auroc: float | None
+    cmd: float | None
+    cpr: float | None
+    cmd_kl: float | None
+    cpr_kl: float | None
+    stability: float | None
+    forwards: float | None
+    seconds: float
+
+
+def cells(groups: Sequence[str], models: Sequence[str], tasks: Sequence[str]) -> Iterator[Cell]:
+    """The cells of some groups, of `models` and `tasks` alone if any are named."""
+    for group in GROUPS:
+        if group not in groups:
+            continue
+        names = {"compiled": compiled.list_compiled(), "zoo": ZOO, "real": ("SmolLM2-135M",)}[group]
+        for name in names:
+            if models and name not in models:
+                continue
+            of_model = {"compiled": lambda n: (compiled.task_of(n),), "zoo": claimed_tasks}
+            for task in of_model.get(group, lambda _: ("ioi",))(name):
+                if not tasks or task in tasks:
+                    yield Cell(group, task, name)
+
+
+def measure_methods(
+    cell: Cell, methods: Sequence[str], settings: Settings, kept: Path
+) -> dict[str, Figures]:
+    """Every method in one cell, from `kept` where it was measured before."""
+    kept.mkdir(parents=True, exist_ok=True)
+    files = {method: kept / f"{_key(cell, method, settings)}.json" for method in methods}
+    found = {m: _read(file) for m, file in files.items() if file.is_file()}
+    if missing := [method for method in methods if method not in found]:
+        ref = f"gguf:{fetch_model()}" if cell.group == "real" else f"zoo:{cell.model}"
+        dtype = "float64" if cell.group == "compiled" else "float32"
+        model = load_model(ref, dtype=dtype, device="cpu")
+        benches = [
+            bench_of(model, cell.task, settings.prompts, seed)
+            for seed in (settings.seed, settings.seed + HELD_OUT)
+        ]
+        for method in missing:
+            try:
+                figures = measure(method, cell, benches[0], benches[1], settings)
+            except AcdcError as error:
+                print(f"{method} on {cell.task} in {cell.model}: {error}", flush=True)
+                continue
+            found[method] = figures
+            document = {**asdict(cell), "method": method, **asdict(settings), **asdict(figures)}
+            write_bytes(files[method], (json.dumps(document, indent=1) + "\n").encode())
+    return {method: found[method] for method in methods if method in found}
+
+
+def bench_of(model: LoadedModel, task: str, prompts: int, seed: int) -> Bench:
+    """`model` on prompts of `task`."""
+    return set_up(
+        model.weights, prompts_for(model, find_task(task), n=prompts, seed=seed), "corrupted"
+    )
+
+
+def measure(
+    method: str, cell: Cell, searched: Bench, held_out: Bench, settings: Settings
+) -> Figures:
+    """One method in one cell."""
+    started = time.perf_counter()
+    usual = search(method, cell, searched, "logit_diff", settings.seed)
+    seconds = time.perf_counter() - started
+    by = {
+        metric: [usual]
+        if metric == "logit_diff" and not is_search(method)
+        else family(method, cell, searched, metric, settings.seed)
+        for metric in BY
+        if metric not in METHODS[method].UNFIT
+    }
+    areas: dict[str, tuple[float | None, float | None]] = {
+        metric: _areas(by.get(metric, by["logit_diff"]), held_out, metric) for metric in BY
+    }
+    forwards = similarity = None
+    if seconds <= settings.longest:
+        forwards = count_forwards(method, cell, searched, settings.seed)
+        circuits = [
+            search(method, cell, resample(searched, settings.seed, number), "logit_diff", 0).circuit
+            for number in range(settings.resamples)
+        ]
+        similarity = mean_pairwise_jaccard(circuits) if len(circuits) > 1 else None
+    return Figures(
+        auroc=_auroc(cell, by.get("kl", by["logit_diff"])),
+        cmd=areas["logit_diff"][0],
+        cpr=areas["logit_diff"][1],
+        cmd_kl=areas["kl"][0],
+        cpr_kl=areas["kl"][1],
+        stability=similarity,
+        forwards=forwards,
+        seconds=seconds,
+    )
+
+
+def search(
+    method: str,
+    cell: Cell,
+    bench: Bench,
+    metric: MetricName,
+    seed: int,
+    threshold: float = USUAL_THRESHOLD,
+) -> Found:
+    """One search of a method, at 5 % of the edges or at a threshold."""
+    few = FEW_STEPS if "learning_rate" in METHODS[method].parameters() else {}
+    return find_circuit(
+        method,
+        find_task(cell.task),
+        bench,
+        model=cell.model,
+        seed=seed,
+        metric=metric,
+        threshold=threshold,
+        **few,
+    )
+
+
+def family(method: str, cell: Cell, bench: Bench, metric: MetricName, seed: int) -> list[Found]:
+    """The circuits of a method at every threshold, or the one whose scores are cut."""
+    thresholds = THRESHOLDS if is_search(method) else (USUAL_THRESHOLD,)
+    return [search(method, cell, bench, metric, seed, t) for t in thresholds]
+
+
+def resample(bench: Bench, seed: int, number: int) -> Bench:
+    """The bench on as many prompts, drawn with replacement (Efron 1979)."""
+    n, rng = bench.prompts.n_prompts, random.Random(f"methods table {seed} {number}")
+    return weigh_repeats(rng.choices(range(n), k=n), lambda some: take_rows(bench, some))
+
+
+def count_forwards(method: str, cell: Cell, bench: Bench, seed: int) -> float:
+    """The matrix operations of one search in units of those of one forward on its prompts."""
+    with FlopCounterMode(display=False) as of_search:
+        search(method, cell, bench, "logit_diff", seed)
+    with FlopCounterMode(display=False) as of_two:
+        set_up(bench.weights, bench.prompts, "corrupted")
+    return 2 * of_search.get_total_flops() / of_two.get_total_flops()
+
+
+def _areas(
+    found: Sequence[Found], bench: Bench, metric: MetricName
+) -> tuple[float | None, float | None]:
+    """CMD and CPR of the circuits of one method; None where the metric tells nothing apart."""
+    last = found[-1]
+    topology = last.circuit.topology
+    circuits: Mapping[float, Circuit]
+    if last.circuit.is_scored:
+        circuits = circuits_from_scores(topology, last.circuit.scores, last.rank)
+    else:
+        circuits = circuits_at_fractions(topology, [one.circuit for one in found])
+    try:
+        scale = measure_scale(bench, metric)
+    except AcdcError:
+        return None, None
+    points = measure_curve(bench, scale, circuits)
+    return circuit_model_distance(points), circuit_performance_ratio(points)
+
+
+def _auroc(cell: Cell, found: Sequence[Found]) -> float | None:
+    if cell.group != "compiled":
+        return None
+    truth, last = compiled.true_circuit(cell.model), found[-1]
+    if last.circuit.is_scored:
+        return auc(roc_of_scores(last.circuit.scores, truth.edges, last.rank))
+    return auc(roc_of_circuits([one.circuit for one in found], truth))
+
+
+def _key(cell: Cell, method: str, settings: Settings) -> str:
+    version = METHODS[method].VERSION
+    of = {**asdict(cell), "method": method, "version": version, **asdict(settings)}
+    return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def _read(file: Path) -> Figures:
+    document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return Figures(**{name: document[name] for name in Figures.__dataclass_fields__})
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what is missing, and print or write the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--groups", nargs="+", default=["compiled", "zoo"], choices=GROUPS)
+    parser.add_argument("--models", nargs="+", default=[], metavar="NAME")
+    parser.add_argument("--tasks", nargs="+", default=[], metavar="NAME")
+    parser.add_argument("--methods", nargs="+", default=[], choices=list(METHODS), metavar="NAME")
+    parser.add_argument("--prompts", type=int, default=32)
+    parser.add_argument("--real-prompts", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resamples", type=int, default=3)
+    parser.add_argument("--longest", type=float, default=60.0, metavar="SECONDS")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--folder", type=Path, default=Path(".bench/methods-table"))
+    parser.add_argument("--write", type=Path, metavar="PAGE.md", help="default: stdout")
+    asked = parser.parse_args(arguments)
+    torch.set_num_threads(asked.threads)
+    table: dict[Cell, Mapping[str, Figures]] = {}
+    for cell in cells(asked.groups, asked.models, asked.tasks):
+        real = cell.group == "real"
+        every = [name for name in METHODS if not (real and name in TOO_LONG)]
+        settings = Settings(
+            asked.real_prompts if real else asked.prompts,
+            asked.seed,
+            asked.resamples,
+            asked.longest,
+        )
+        started = time.perf_counter()
+        table[cell] = measure_methods(cell, asked.methods or every, settings, asked.folder)
+        took = time.perf_counter() - started
+        print(f"{cell.group}: {cell.task} in {cell.model}: {took:.1f} s", flush=True)
+    text = page(table, asked, machine(torch.device("cpu")))
+    if asked.write is None:
+        print(text)
+    else:
+        write_bytes(asked.write, text.encode())
+
+
+if __name__ == "__main__":
+    main()

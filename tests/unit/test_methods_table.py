@@ -1,0 +1,38 @@
+"""The table of all methods: its figures on a compiled model, and what is kept of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from acdc_pipeline.models.zoo import compiled
+from benchmarks.methods_table import ZOO, cells, main
+
+
+def test_table_is_made_of_every_method_asked_for_and_goes_on_where_it_stopped(tmp_path: Path):
+    page, kept = tmp_path / "page.md", tmp_path / "kept"
+    asked = ["--groups", "compiled", "--models", "compiled-sum", "--prompts", "8"]
+    asked += ["--resamples", "2", "--folder", str(kept), "--write", str(page)]
+    main([*asked, "--methods", "exact", "random"])
+    first = {file: file.stat().st_mtime_ns for file in kept.iterdir()}
+    found = {d["method"]: d for d in (json.loads(file.read_text()) for file in first)}
+    assert set(found) == {"exact", "random"}
+    assert found["exact"]["auroc"] == 1.0
+    assert found["exact"]["cmd"] < found["random"]["cmd"]
+    assert 0 < found["exact"]["stability"] <= 1
+    assert found["exact"]["forwards"] > found["random"]["forwards"] == 0
+
+    main([*asked, "--methods", "exact", "random", "acdc"])
+    assert {file: file.stat().st_mtime_ns for file in first} == first
+    assert len(list(kept.iterdir())) == 3
+    header, _, *rows = [line for line in page.read_text().splitlines() if line.startswith("|")]
+    assert header.split(" | ")[:3] == ["| method", "cells", "AUROC"]
+    assert header.index("CMD") < header.index("CPR")
+    assert {row.split(" | ")[0] for row in rows} == {"| exact", "| random", "| acdc"}
+    assert rows[-1].startswith("| random")
+
+
+def test_cells_are_the_tasks_that_models_claim():
+    found = list(cells(["compiled", "zoo", "real"], [], []))
+    assert {cell.model for cell in found} == {*compiled.list_compiled(), *ZOO, "SmolLM2-135M"}
+    assert {cell.task for cell in cells(["zoo"], [], ["ioi"])} == {"ioi"}
