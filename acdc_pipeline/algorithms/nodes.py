@@ -37,7 +37,7 @@ def node_attribution(problem: MeanProblem, method: NodeAttributionMethod) -> Edg
     EAP's scores of the edges out of u. As for EAP, KL divergence cannot be the metric. An edge has
     the score of its weaker end. Higher means more needed, in units of the metric.
     """
-    effects = problem.mean(_summed_effects).tolist()
+    effects = problem.mean(summed_effects).tolist()
     nodes = dict(zip(scored_outputs(problem.topology), effects, strict=True))
     return edge_scores_of_nodes(problem.topology, nodes, method.rank)
 
@@ -90,7 +90,7 @@ def scored_outputs(topology: Topology) -> list[Output]:
     return [(node, span) for node in topology.sources[1:] for span in topology.spans or (None,)]
 
 
-def _summed_effects(problem: ScoringProblem) -> Float[Tensor, " node"]:
+def summed_effects(problem: ScoringProblem) -> Float[Tensor, " node"]:
     """The first-order effect of each output, on all prompts together."""
     effects = _first_order_effects(problem)
     return torch.stack([effects[output].sum() for output in scored_outputs(problem.topology)])

@@ -29,8 +29,8 @@ def scores_of_both(directory: Path, kind: Kind) -> tuple[dict[str, float], dict[
     bridge: Any = model.bridge
     bridge.eval()
     with with_graph(bridge), torch.enable_grad(), Float64Throughout():
-        theirs = scores_of_transformer_lens(bridge, PROMPTS, kind)
-    return our_scores(model, PROMPTS, kind), theirs
+        theirs = scores_of_transformer_lens(bridge, PROMPTS, kind)()
+    return our_scores(model, PROMPTS, kind)(), theirs
 
 
 @pytest.mark.parametrize("name", ["gpt2", "neox", "neox-sequential"])
@@ -50,4 +50,4 @@ def test_scores_of_grouped_queries_are_those_of_a_copy_with_all_key_heads(tmp_pa
     ours, theirs = scores_of_both(copy, "edge")
     assert largest_difference(ours, theirs) < 1e-10
     model = load_model(f"dir:{grouped}", dtype="float64", device="cpu")
-    assert largest_difference(our_scores(model, PROMPTS, "edge"), theirs) < 1e-10
+    assert largest_difference(our_scores(model, PROMPTS, "edge")(), theirs) < 1e-10
