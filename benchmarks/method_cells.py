@@ -33,16 +33,13 @@ from acdc_pipeline.evaluation import (
     circuits_from_scores,
 )
 from acdc_pipeline.evaluation.measure import score_answers
-from acdc_pipeline.execution.checkpoint import BoundCheckpoint, NoCheckpoint
-from acdc_pipeline.execution.methods import PreparedRun, run_method
-from acdc_pipeline.execution.problem import BenchProblem
-from acdc_pipeline.execution.progress import Silent
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.models import LoadedModel, load_model
 from acdc_pipeline.models.zoo import claimed_tasks
 from acdc_pipeline.prompts import make_prompts
-from acdc_pipeline.specs import METHODS, RunSpec, circuit_method, find_task, method_for
+from acdc_pipeline.specs import METHODS, find_task
 from acdc_pipeline.specs.names import METRICS
+from benchmarks.searches import find_circuit, is_search
 
 MODELS = (
     "gpt2-4l-s0",
@@ -60,7 +57,6 @@ FEW_STEPS = {"steps": 60, "learning_rate": 0.2}
 """Of gates, as in deploy/sweeps/methods.yaml."""
 HELD_OUT = 1000
 """Added to the seed of the prompts that are searched."""
-MEMORY = 2**30
 FIGURES = ("cmd", "cpr", "forwards", "seconds")
 
 
@@ -106,29 +102,24 @@ def cells(models: Sequence[str] = MODELS, metrics: Sequence[str] = ()) -> Iterat
 
 def find_circuits(method: str, cell: Cell, bench: Bench, seed: int) -> Mapping[float, Circuit]:
     """The circuits of `method` at each of `FRACTIONS`."""
-    task, kind = find_task(cell.task), METHODS[method]
-    metric = cell.metric if cell.metric not in kind.UNFIT else "logit_diff"
-    given = {"metric": metric} | (FEW_STEPS if "learning_rate" in kind.parameters() else {})
-    is_search = "threshold" in kind.parameters()
-    found = []
-    for size in [{"threshold": t} for t in THRESHOLDS] if is_search else [{}]:
-        chosen = method_for(method, given | size, task, where="benchmark")
-        run = RunSpec(
-            task=task.name,
-            task_hash=task.definition_hash(),
+    few = FEW_STEPS if "learning_rate" in METHODS[method].parameters() else {}
+    found = [
+        find_circuit(
+            method,
+            find_task(cell.task),
+            bench,
             model=f"zoo:{cell.model}",
-            model_revision="",
-            method=chosen,
-            prompts=len(bench.prompts),
             seed=seed,
-            dtype="float32",
+            metric=cell.metric if cell.metric not in METHODS[method].UNFIT else "logit_diff",
+            threshold=threshold,
+            **few,
         )
-        problem, checkpoint = BenchProblem(bench, MEMORY), BoundCheckpoint(NoCheckpoint(), {})
-        found.append(run_method(PreparedRun(run, problem, MEMORY, Silent(), checkpoint)).circuit)
-    topology = bench.weights.topology
-    if is_search:
-        return circuits_at_fractions(topology, found)
-    return circuits_from_scores(topology, found[0].scores, circuit_method(chosen).ranking)
+        for threshold in (THRESHOLDS if is_search(method) else THRESHOLDS[:1])
+    ]
+    topology, last = bench.weights.topology, found[-1]
+    if is_search(method):
+        return circuits_at_fractions(topology, [one.circuit for one in found])
+    return circuits_from_scores(topology, last.circuit.scores, last.rank)
 
 
 def count_forwards(method: str, cell: Cell, bench: Bench, seed: int) -> float:

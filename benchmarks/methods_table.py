@@ -50,14 +50,14 @@ from acdc_pipeline.evaluation import (
     roc_of_circuits,
     roc_of_scores,
 )
-from acdc_pipeline.execution.worker import prompts_for
 from acdc_pipeline.files import write_bytes
 from acdc_pipeline.graph import Circuit
-from acdc_pipeline.models import LoadedModel, load_model
+from acdc_pipeline.models import load_model
 from acdc_pipeline.models.zoo import claimed_tasks, compiled
 from acdc_pipeline.specs import METHODS, find_task
 from acdc_pipeline.specs.names import MetricName
 from benchmarks.measurement import machine
+from benchmarks.method_cells import FEW_STEPS, HELD_OUT, bench_of
 from benchmarks.methods_page import page
 from benchmarks.real_model import fetch_model
 from benchmarks.searches import Found, find_circuit, is_search
@@ -68,10 +68,6 @@ BY: tuple[MetricName, ...] = ("logit_diff", "kl")
 THRESHOLDS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 USUAL_THRESHOLD = 0.01
 """Of the search whose cost and stability are stated."""
-FEW_STEPS = {"steps": 60, "learning_rate": 0.2}
-"""Of gates, as in deploy/sweeps/methods.yaml."""
-HELD_OUT = 1000
-"""Added to the seed of the prompts that are searched."""
 TOO_LONG = ("acdc", "eap-ig-acdc", "exact", "node-exact", "edge-pruning", "subnetwork-probing")
 """Left out on the real model, where each takes an hour or more; `--methods` names them anyway."""
 
@@ -154,13 +150,6 @@ def measure_methods(
             document = {**asdict(cell), "method": method, **asdict(settings), **asdict(figures)}
             write_bytes(files[method], (json.dumps(document, indent=1) + "\n").encode())
     return {method: found[method] for method in methods if method in found}
-
-
-def bench_of(model: LoadedModel, task: str, prompts: int, seed: int) -> Bench:
-    """`model` on prompts of `task`."""
-    return set_up(
-        model.weights, prompts_for(model, find_task(task), n=prompts, seed=seed), "corrupted"
-    )
 
 
 def measure(

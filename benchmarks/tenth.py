@@ -16,20 +16,16 @@ import torch
 
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.evaluation import measure_scale, measure_value
-from acdc_pipeline.execution.checkpoint import BoundCheckpoint, NoCheckpoint
-from acdc_pipeline.execution.methods import PreparedRun, run_method
-from acdc_pipeline.execution.problem import BenchProblem
-from acdc_pipeline.execution.progress import Silent
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.models import LoadedModel, load_model
 from acdc_pipeline.prompts import make_prompts
-from acdc_pipeline.specs import RunSpec, TaskSpec, find_task, method_for
+from acdc_pipeline.specs import TaskSpec, find_task
 from acdc_pipeline.specs.names import MetricName
+from benchmarks.searches import find_circuit
 
 MODELS = ("gpt2-4l-s0", "neox-4l", "opt-4l", "llama-4l", "attn-4l")
 SHARE = 0.1
 SEARCHED, FRESH = 0, 1
-MEMORY = 2**30
 MEASURED: tuple[MetricName, ...] = ("kl", "logit_diff")
 
 
@@ -45,21 +41,16 @@ def circuit_of(
 ) -> Circuit:
     """What `eap-ig-inputs` finds, with no more than `SHARE` of the edges."""
     most = math.floor(SHARE * bench.weights.topology.n_edges)
-    asked = {"metric": metric, "steps": steps, "rounds": rounds, "edges": most}
-    run = RunSpec(
-        task=task.name,
-        task_hash=task.definition_hash(),
+    return find_circuit(
+        "eap-ig-inputs",
+        task,
+        bench,
         model=f"zoo:{name}",
-        model_revision="",
-        method=method_for("eap-ig-inputs", asked, task, where="benchmark"),
-        prompts=len(bench.prompts),
         seed=SEARCHED,
-        dtype="float32",
-    )
-    return run_method(
-        PreparedRun(
-            run, BenchProblem(bench, MEMORY), MEMORY, Silent(), BoundCheckpoint(NoCheckpoint(), {})
-        )
+        metric=metric,
+        steps=steps,
+        rounds=rounds,
+        edges=most,
     ).circuit
 
 
