@@ -258,8 +258,9 @@ def main() -> None:
     def rows(name: str, ref: str, kinds: Sequence[Kind]) -> None:
         model = load_model(ref, device="cpu")
         prompts = prompts_for(model, task, n=options.prompts, seed=0)
-        for kind in (kind for kind in kinds if kind in options.kinds):
-            print(compare(name, model, prompts, kind, options.repeats), flush=True)
+        for kind in kinds:
+            if kind in options.kinds:
+                print(compare(name, model, prompts, kind, options.repeats), flush=True)
 
     if not options.real:
         for ref in options.models:

@@ -16,6 +16,7 @@ from acdc_pipeline.evaluation import (
 )
 from acdc_pipeline.evaluation.mib import measure_mib, mib_circuits, mib_roc
 from acdc_pipeline.graph import Circuit, Edge, Topology
+from acdc_pipeline.graph.circuit import Rank
 from acdc_pipeline.models.zoo import compiled
 from tests.compiled_bench import compiled_bench
 
@@ -93,7 +94,9 @@ def test_circuits_of_a_search_count_from_the_share_that_they_fit():
 def test_area_under_roc_is_the_chance_that_a_right_edge_is_above_a_wrong_one():
     scores = {edge: round(s, 1) for edge, s in drawn_scores(SMALL, seed=3).items()}
     truth = set(random.Random(4).sample(SMALL.edges, 9))
-    for rank, worth in (("signed", scores), ("magnitude", {e: abs(s) for e, s in scores.items()})):
+    magnitudes = {edge: abs(score) for edge, score in scores.items()}
+    ranks: dict[Rank, dict[Edge, float]] = {"signed": scores, "magnitude": magnitudes}
+    for rank, worth in ranks.items():
         pairs = [(worth[a], worth[b]) for a in truth for b in scores if b not in truth]
         chance = sum((a > b) + (a == b) / 2 for a, b in pairs) / len(pairs)
         assert auc(roc_of_scores(scores, truth, rank)) == pytest.approx(chance)
