@@ -26,8 +26,8 @@ SIZES = ("threshold", "share", "edges")
 _POSITIONS: tuple[Positions, ...] = get_args(Positions)
 """Kinds of positions in the order in which their circuits are shown."""
 
-_FAITHFUL = 0.8
-"""Faithfulness that the circuit shown first should reach."""
+_ALIKE = 0.02
+"""Difference in faithfulness up to which the smaller circuit is shown first."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,18 @@ class CircuitSeries:
 
     @cached_property
     def first_shown(self) -> int:
-        """Index of the smallest circuit that is faithful enough, else of the largest."""
-        enough = (i for i, cut in enumerate(self.cuts) if (cut.faithfulness or 0.0) >= _FAITHFUL)
-        return next(enough, len(self.cuts) - 1)
+        """Index of the most faithful circuit with edges: that of faithfulness nearest to 1.
+
+        Of several within 0.02 of it, the smallest; where none was measured, the largest.
+        """
+        away = [
+            abs(1 - cut.faithfulness) if cut.edges and cut.faithfulness is not None else math.inf
+            for cut in self.cuts
+        ]
+        least = min(away)
+        if math.isinf(least):
+            return len(self.cuts) - 1
+        return next(i for i, distance in enumerate(away) if distance <= least + _ALIKE)
 
     @cached_property
     def edges(self) -> dict[EdgeKey, Presence]:

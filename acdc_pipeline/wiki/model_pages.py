@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from jinja2 import Environment
@@ -16,6 +17,7 @@ from acdc_pipeline.wiki.models import restore_profiles
 from acdc_pipeline.wiki.output import Entry, Manifest, Writer
 from acdc_pipeline.wiki.page import load_templates
 from acdc_pipeline.wiki.pages import render_pages
+from acdc_pipeline.wiki.pattern_data import pattern_files
 from acdc_pipeline.wiki.processes import map_in_processes
 from acdc_pipeline.wiki.runs import read_full_runs
 from acdc_pipeline.wiki.site import Section, Site
@@ -129,7 +131,7 @@ def _write_batch(
         for path, content in render_pages("model", section, templates, job.only):
             writer.write(path, content)
         if job.only is None:
-            for path, content in model_files(section.model):
+            for path, content in chain(model_files(section.model), pattern_files(section.model)):
                 writer.write(path, content)
         else:
             entries |= job.before

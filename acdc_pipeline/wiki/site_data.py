@@ -30,7 +30,10 @@ def site_files(site: Site) -> Iterator[tuple[str, bytes]]:
 
 
 def score_files(site: Site) -> Iterator[tuple[str, bytes]]:
-    """Yield a script for each score: all heads as 32-bit numbers, little endian, in base64."""
+    """Yield a script for each score: all heads as 32-bit numbers, little endian, in base64.
+
+    `nulls` are the null values by model, `lines` the thresholds of roles on the score.
+    """
     for metric, score in site.scores.items():
         parts = [
             model.scores[metric].values.ravel()
@@ -41,7 +44,26 @@ def score_files(site: Site) -> Iterator[tuple[str, bytes]]:
         column = np.concatenate(parts).astype("<f4")
         encoded = base64.b64encode(column.tobytes()).decode("ascii")
         file = _score_file(site, score)
-        yield f"data/{file}.js", encode_script(file, {"metric": metric, "float32": encoded})
+        document = {
+            "metric": metric,
+            "float32": encoded,
+            "nulls": [model.nulls.get(metric) for model in site.models],
+            "lines": role_lines(score.definition.name),
+        }
+        yield f"data/{file}.js", encode_script(file, document)
+
+
+def role_lines(score: str) -> list[tuple[float, str]]:
+    """Return the values of a score that are thresholds of roles, with the titles of the roles.
+
+    Criteria on a share of the answer logit, which differs between models, have none.
+    """
+    return [
+        (-criterion.least if criterion.of == "minus score" else criterion.least, role.title)
+        for role in ROLES.values()
+        for criterion in role.required
+        if criterion.score == score and criterion.of in ("score", "minus score")
+    ]
 
 
 def index_document(site: Site) -> dict[str, Any]:

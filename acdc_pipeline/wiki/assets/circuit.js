@@ -1,4 +1,4 @@
-// The slider over the circuits of a series, and the edges of a node under the pointer.
+// The slider over the circuits of a series, and the state of the drawing in the address.
 (function () {
   "use strict";
   var slider = document.querySelector(".slider");
@@ -8,6 +8,7 @@
   var labels = Array.prototype.map.call(slider.querySelectorAll("option"), function (option) {
     return option.label;
   });
+  var state = new URLSearchParams(location.hash.slice(1)), listeners = [];
 
   function show(cut) {
     svg.querySelectorAll("[data-at]").forEach(function (part) {
@@ -30,16 +31,21 @@
     });
     output.textContent = labels[cut];
     input.setAttribute("aria-valuetext", labels[cut]);
+    listeners.forEach(function (call) { call(); });
   }
 
-  function light(name) {
-    svg.classList.toggle("lit", !!name);
-    svg.querySelectorAll(".edge").forEach(function (edge) {
-      edge.classList.toggle("hot", edge.dataset.s === name || edge.dataset.d === name);
-    });
-  }
+  // `state` is what the address holds of the drawing; `onCut` is called after another circuit is shown.
+  window.wikiCircuit = {
+    state: state,
+    set: function (name, value) {
+      if (value) state.set(name, value); else state.delete(name);
+      var text = state.toString();
+      wikiState(text ? "#" + text : location.pathname.replace(/^.*\//, ""));
+    },
+    onCut: function (call) { listeners.push(call); }
+  };
 
-  var wanted = labels.indexOf(decodeURIComponent((location.hash.match(/^#tau=(.+)$/) || [])[1] || ""));
+  var wanted = labels.indexOf(state.get("tau") || "");
   var first = wanted < 0 ? +slider.dataset.shown : wanted;
   // on a screen narrower than the drawing, scroll to the middle, or to the columns of the answers
   var figure = svg.closest(".figure");
@@ -50,14 +56,6 @@
   show(first);
   input.addEventListener("input", function () {
     show(+input.value);
-    wikiState("#tau=" + encodeURIComponent(labels[+input.value]));
-  });
-  svg.querySelectorAll(".node").forEach(function (node) {
-    var name = node.dataset.n;
-    var around = node.closest("a") || node;
-    around.addEventListener("pointerenter", function () { light(name); });
-    around.addEventListener("pointerleave", function () { light(null); });
-    around.addEventListener("focus", function () { light(name); });
-    around.addEventListener("blur", function () { light(null); });
+    wikiCircuit.set("tau", labels[+input.value]);
   });
 })();

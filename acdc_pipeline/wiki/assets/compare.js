@@ -4,7 +4,8 @@
   var form = document.querySelector(".pickers");
   var status = document.querySelector(".status");
   var place = document.querySelector(".comparison");
-  var heads = null;
+  var sides = document.querySelector(".side-by-side");
+  var heads = null, latest = 0;
 
   function make(tag, text, css) {
     var made = document.createElement(tag);
@@ -44,13 +45,6 @@
 
   function chosen(side) {
     return { slug: form.elements[side + "m"].value, head: form.elements[side + "h"].value };
-  }
-
-  function digits(value) {
-    if (value === null || value === undefined || value !== value) return "–";
-    var size = Math.abs(value), places = size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : size >= 0.1 ? 3 : 4;
-    if (size < 1e-4) return size ? "≈0" : "0";
-    return value.toFixed(value === Math.round(value) ? 0 : places).replace("-", "−");
   }
 
   function values(data, head) {
@@ -149,7 +143,7 @@
     heads.data.scores.forEach(function (score) {
       var p = x(score.metric), q = y(score.metric);
       if (p === null && q === null) return;
-      row(body, score.title + (score.task ? " on " + score.task : ""), [digits(p), digits(q), pair(score, p, q)]);
+      row(body, heads.title(score), [wikiDigits(p), wikiDigits(q), pair(score, p, q)]);
     });
     var wide = make("div", undefined, "wide");
     wide.tabIndex = 0;
@@ -161,12 +155,29 @@
     status.textContent = "";
   }
 
+  // The attention of both heads side by side; on the same text one follows the other.
+  function attend(one, two) {
+    var views = [], number = latest, places = sides.querySelectorAll(".attention");
+    sides.hidden = false;
+    [one, two].forEach(function (side, i) {
+      sides.querySelectorAll("h3 bdi")[i].textContent = side.head + " in " + model(side.slug).title;
+      wikiAttention(places[i], side.slug, side.head, function (view) {
+        views[i] = view;
+        if (number === latest && views[0] && views[1]) wikiFollow(views[0], views[1]);
+      });
+    });
+  }
+
   function show() {
-    var one = chosen("a"), two = chosen("b");
+    var one = chosen("a"), two = chosen("b"), number = ++latest;
     wikiState("compare.html?a=" + one.slug + "/" + one.head + "&b=" + two.slug + "/" + two.head);
     function failed() { status.textContent = "The data of a model could not be loaded."; }
     wikiGet(one.slug, function (a) {
-      wikiGet(two.slug, function (b) { draw(a, b, one.head, two.head); }, failed);
+      wikiGet(two.slug, function (b) {
+        if (number !== latest) return;
+        draw(a, b, one.head, two.head);
+        attend(one, two);
+      }, failed);
     }, failed);
   }
 

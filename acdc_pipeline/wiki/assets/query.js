@@ -30,6 +30,7 @@
     this.roles = index(data.roles);
     this.circuits = index(data.circuits);
     this.columns = {};
+    this.lines = {};
   }
 
   function index(triples) {
@@ -56,6 +57,19 @@
     return !shape.with_heads || shape.with_heads.indexOf(layer) >= 0;
   };
 
+  // The kinds that a head behaves as, as text.
+  Heads.prototype.roleNames = function (number) {
+    var data = this.data;
+    return (this.roles[number] || []).map(function (role) {
+      return data.kinds[role[0]].name.replace(/_/g, " ") +
+        (role[1] >= 0 ? " on " + data.tasks[role[1]].name : "");
+    }).join(", ");
+  };
+
+  Heads.prototype.title = function (score) {
+    return score.title + (score.task ? " on " + score.task : "");
+  };
+
   Heads.prototype.name = function (at) { return "a" + at.layer + ".h" + at.head; };
 
   // Loads the columns of `metrics`, then calls back.
@@ -68,9 +82,11 @@
       var score = heads.data.scores.find(function (s) { return s.metric === metric; });
       wikiGet(score.file, function (found) {
         heads.columns[metric] = decode(found.float32);
+        heads.lines[metric] = { nulls: found.nulls, roles: found.lines };
         done();
       }, function () {
         heads.columns[metric] = new Float32Array(heads.total).fill(NaN);
+        heads.lines[metric] = { nulls: [], roles: [] };
         done();
       });
     });
@@ -151,6 +167,14 @@
       default: return false;
     }
   }
+
+  // A number as pages show it, with three digits or so.
+  window.wikiDigits = function (value) {
+    if (value === null || value === undefined || value !== value) return "–";
+    var size = Math.abs(value), places = size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : size >= 0.1 ? 3 : 4;
+    if (size < 1e-4) return size ? "≈0" : "0";
+    return value.toFixed(value === Math.round(value) ? 0 : places).replace("-", "−");
+  };
 
   window.wikiHeads = function (then) { wikiGet("search", function (data) { then(new Heads(data)); }); };
   window.wikiQuery = { parse: parse, passes: passes };

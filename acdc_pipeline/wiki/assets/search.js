@@ -27,7 +27,7 @@
     });
     Object.keys(families).sort().forEach(function (f) { form.family.appendChild(option(f, f)); });
     data.scores.forEach(function (s) {
-      form.score.appendChild(option(s.metric, s.title + (s.task ? " on " + s.task : "")));
+      form.score.appendChild(option(s.metric, heads.title(s)));
     });
   }
 
@@ -115,20 +115,6 @@
     return made;
   }
 
-  function digits(value) {
-    if (value === null || value === undefined || value !== value) return "–";
-    var size = Math.abs(value), places = size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : size >= 0.1 ? 3 : 4;
-    if (size < 1e-4) return size ? "≈0" : "0";
-    return value.toFixed(value === Math.round(value) ? 0 : places).replace("-", "−");
-  }
-
-  function roles(number) {
-    return (heads.roles[number] || []).map(function (role) {
-      return heads.data.kinds[role[0]].name.replace(/_/g, " ") +
-        (role[1] >= 0 ? " on " + heads.data.tasks[role[1]].name : "");
-    }).join(", ");
-  }
-
   function circuits(number) {
     return (heads.circuits[number] || []).map(function (circuit) {
       return heads.data.tasks[circuit[0]].name + " " + circuit[1];
@@ -138,14 +124,14 @@
   function draw(list) {
     var score = shown && heads.data.scores.find(function (s) { return s.metric === shown; });
     var unknown = list.filter(function (t) { return t.kind === "unknown"; });
-    head.textContent = score ? score.title + (score.task ? " on " + score.task : "") : "Score";
+    head.textContent = score ? heads.title(score) : "Score";
     body.textContent = "";
     hits.slice(page * ROWS, (page + 1) * ROWS).forEach(function (number) {
       var at = heads.place(number), row = body.insertRow(), name = heads.name(at);
       row.insertCell().appendChild(link("m/" + at.slug + "/" + name + ".html", name));
       row.insertCell().appendChild(document.createElement("bdi")).textContent = at.title;
-      cell(row, shown ? digits(heads.columns[shown][number]) : "–", "n");
-      cell(row, roles(number));
+      cell(row, shown ? wikiDigits(heads.columns[shown][number]) : "–", "n");
+      cell(row, heads.roleNames(number));
       cell(row, circuits(number));
     });
     status.textContent = unknown.length
@@ -174,7 +160,7 @@
       var at = heads.place(number), value = shown ? heads.columns[shown][number] : NaN;
       lines.push([
         safe(at.title), heads.name(at), at.layer, at.head, safe(shown || ""),
-        value !== value ? "" : +value.toPrecision(7), safe(roles(number)), safe(circuits(number))
+        value !== value ? "" : +value.toPrecision(7), safe(heads.roleNames(number)), safe(circuits(number))
       ].join(","));
     });
     return lines.join("\r\n") + "\r\n";

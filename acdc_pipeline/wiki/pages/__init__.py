@@ -15,6 +15,7 @@ from acdc_pipeline.wiki.pages.home import (
     ComparePage,
     HomePage,
     ModelListPage,
+    ScatterPage,
     SearchPage,
 )
 from acdc_pipeline.wiki.pages.model import ModelPage
@@ -38,6 +39,7 @@ PAGES: tuple[type[Page[Any]], ...] = (
     AboutPage,
     SearchPage,
     ComparePage,
+    ScatterPage,
 )
 
 

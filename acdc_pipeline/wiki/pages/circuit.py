@@ -38,6 +38,17 @@ MAX_ROWS = 1500
 """Number of edges listed on the page; the Parquet file contains all."""
 
 _MAX_PROMPTS = 3
+_UNITS = {
+    "kl": "nats",
+    "nll": "nats",
+    "logit_diff": "of the logit difference",
+    "prob_diff": "of the probability difference",
+}
+_MEASURED = ("acdc", "eap-ig-acdc", "exact")
+"""Methods whose score is what removing an edge did to the metric."""
+
+_ESTIMATED = ("eap", "eap-ig-inputs", "eap-ig-activations", "clean-corrupted")
+"""Methods whose score estimates it."""
 _METRICS = ("kl", "accuracy", "model_accuracy", "forced_choice", "model_forced_choice")
 
 
@@ -98,6 +109,7 @@ class CircuitPage(SectionPage[tuple[CircuitSeries, ...]]):
             "has_experts": bool(series.shape.experts),
             "shown": series.first_shown,
             "figure": figure,
+            "cost": removal_cost(series),
             "curve": _plot_faithfulness(series, label),
             "settings": _settings(series),
             "heads": _heads(model, series),
@@ -148,6 +160,21 @@ def cut_data(series: CircuitSeries, cut: Cut) -> Data:
         **{metric: cut.run.metrics.get(metric) for metric in _METRICS},
         "run": cut.run.run_id,
     }
+
+
+def removal_cost(series: CircuitSeries) -> Data | None:
+    """Return the unit of what removing an edge costs, where scores are measured or estimated costs.
+
+    `verb` replaces "costs" where a score has no sign or is an estimate.
+    """
+    method = series.spec.method.plain()
+    unit = _UNITS.get(str(method.get("metric")))
+    # over several rounds, scores are scaled
+    if unit is None or series.searches or method.get("rounds", 1) > 1:
+        return None
+    if method["name"] in _MEASURED:
+        return {"unit": unit, "verb": "changes it by" if method.get("difference") == "abs" else ""}
+    return {"unit": unit, "verb": "costs an estimated"} if method["name"] in _ESTIMATED else None
 
 
 def _draw(model: Model, series: CircuitSeries, title: str, root: str) -> SeriesFigure:

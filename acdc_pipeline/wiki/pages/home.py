@@ -88,6 +88,16 @@ class ComparePage(SinglePage):
         return frame(0, "Compare two heads", ("Compare", None))
 
 
+class ScatterPage(SinglePage):
+    """The scatter of all heads by two scores, which a script fills."""
+
+    template = "scatter.html"
+    path = "scatter.html"
+
+    def data(self, _: None) -> Data:
+        return frame(0, "Any score against any other", ("Explore", None))
+
+
 def _first_score(site: Site) -> SiteScore | None:
     scores = list(site.scores.values())
     named = (score for score in scores if score.definition.name == FIRST)

@@ -78,9 +78,25 @@ def test_series_knows_the_circuits_of_every_head_and_edge():
     assert found.incoming["a1.h0"] == [("a0.h1", "a1.h0", "k"), ("input", "a1.h0", "v")]
 
 
-def test_series_shows_the_smallest_circuit_of_a_faithfulness_of_four_fifths():
-    # 1 - 2/4 = 0.5 is too little, 1 - 0.4/4 = 0.9 is enough
-    assert series().first_shown == 1
+@pytest.mark.parametrize(
+    ("kl", "first"),
+    [
+        ((2.0, 0.4), 1),  # faithfulness 0.5 and 0.9
+        ((0.4, 2.0), 0),
+        ((0.44, 0.4), 0),  # 0.89 and 0.9: alike, the smaller one
+        ((9.0, 6.0), 1),  # -1.25 and -0.5
+    ],
+)
+def test_series_shows_the_most_faithful_circuit(kl: tuple[float, float], first: int):
+    runs = [run(acdc(0.1), SMALL, kl=kl[0]), run(acdc(0.01), LARGE, kl=kl[1])]
+    (found,) = group_circuits(runs)["ioi"]
+    assert found.first_shown == first
+
+
+def test_series_does_not_show_a_circuit_without_edges_if_another_has_some():
+    runs = [run(acdc(0.1), {}, kl=4.0), run(acdc(0.01), LARGE, kl=9.0)]
+    (found,) = group_circuits(runs)["ioi"]
+    assert found.first_shown == 1
 
 
 def test_runs_under_other_settings_are_another_series_and_the_longest_comes_first():
