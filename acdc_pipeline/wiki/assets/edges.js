@@ -108,7 +108,8 @@
   }
 
   function paint() {
-    var shown = current ? linesOf(current) : pinned ? linesOfPin() : null;
+    var other = current && (current.edge ? current.edge.name : current.node) !== pinned;
+    var shown = other ? linesOf(current) : pinned ? linesOfPin() : null;
     svg.classList.toggle("lit", !!shown);
     edges.forEach(function (known) {
       var hot = current ? current.edge === known : pinned === known.name;
@@ -135,8 +136,11 @@
   function leave() {
     current = null;
     paint();
-    if (pinned && edges.has(pinned)) beside(edges.get(pinned).lines[0]);
+    corner();
   }
+
+  // What is said of a pinned edge stands in a corner, where it hides little.
+  function corner() { tip.style.left = tip.style.top = "6px"; }
 
   function place(x, y) {
     var area = tip.parentNode.getBoundingClientRect();
@@ -157,7 +161,7 @@
     paint();
     var known = edges.get(pinned);
     if (!known) return;
-    beside(known.lines.find(isVisible) || known.lines[0]);
+    if (!current) corner();
     var list = known.row && known.row.closest(".tall");
     if (list) list.scrollTop = known.row.offsetTop - list.clientHeight / 2;
   }
@@ -221,6 +225,7 @@
     if (span) span.value = state.get("at") || "";
     tools.querySelector("[name=least]").value = state.get("least") || 0;
     pinned = state.get("pin");
+    if (!edges.has(pinned) && !Array.prototype.some.call(svg.querySelectorAll(".node"), function (node) { return node.dataset.n === pinned; })) pinned = null;
   }
 
   // Scales the drawing about a place in the window, by default the middle of the figure.
@@ -301,5 +306,5 @@
   tools.addEventListener("input", filter);
   tools.querySelector(".unpin").addEventListener("click", function () { pin(pinned); figure.focus(); });
   wikiCircuit.onCut(refresh);
-  if (edges.has(pinned)) beside(edges.get(pinned).lines[0]);
+  corner();
 })();

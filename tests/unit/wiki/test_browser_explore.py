@@ -59,9 +59,9 @@ def test_scatter_lists_the_heads_of_a_rectangle_drawn_by_mouse_or_keys(
         assert f"line of {name} at {value:g}" in label.replace("0.400", "0.4")
     box = plane.bounding_box()
     assert box is not None
-    page.page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + 30)
+    page.page.mouse.move(box["x"] + 80, box["y"] + 30)
     page.page.mouse.down()
-    page.page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] * 0.7, steps=3)
+    page.page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.5, steps=3)
     page.page.mouse.up()
     page.page.wait_for_function("document.querySelector('[name=x1]').value !== ''")
     page.page.wait_for_timeout(50)
