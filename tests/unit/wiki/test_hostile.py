@@ -24,11 +24,11 @@ TASK = f"{MARKUP}{{{{ 7 * 7 }}}}{{% raw %}}../../etc"
 SHAPE = Shape(NAME, 2, 2, 64, has_mlp=False)
 
 _ELEMENTS = """
-a aside b bdi body br button canvas caption code datalist dd details div dl dt fieldset figcaption figure
+a aside b bdi body br button caption code datalist dd details div dl dt fieldset figcaption figure
 footer form h1 h2 h3 head header html i input kbd label legend li link main mark meta nav noscript
 ol optgroup option output p pre script section select small span strong summary table tbody td th
-thead title tr u ul abbr circle g path rect svg text math mfrac mi mn mo mover mrow mspace msqrt
-mstyle msub msubsup msup mtable mtd mtext mtr munder
+thead title tr u ul abbr canvas circle g path rect svg text math mfrac mi mn mo mover mrow mspace
+msqrt mstyle msub msubsup msup mtable mtd mtext mtr munder
 """
 ALLOWED = frozenset(re.findall(r"\w+", _ELEMENTS))
 
