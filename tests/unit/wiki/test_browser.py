@@ -39,9 +39,8 @@ KINDS_OF_PAGES = (
     "t/ioi/zoo-gpt2-4l-s0.html",
     *("t/ioi/spans/zoo-gpt2-4l-s0.html", "m/zoo-gpt2-4l-s0/a1.h1.html"),  # by position
     "search.html?q=induction%3E0.1",
-    "scatter.html",
     "compare.html?a=zoo-attn-2l/a1.h3&b=zoo-gpt2-4l-s0/a0.h1",
-    "about.html",
+    *("scatter.html", "about.html"),
 )
 
 
