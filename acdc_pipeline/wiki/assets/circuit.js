@@ -54,6 +54,8 @@
   slider.hidden = labels.length < 2;
   input.value = first;
   show(first);
+  // an address that was pasted on this page
+  addEventListener("hashchange", function () { if (/=/.test(location.hash)) location.reload(); });
   input.addEventListener("input", function () {
     show(+input.value);
     wikiCircuit.set("tau", labels[+input.value]);

@@ -151,6 +151,7 @@ def test_edge_of_a_drawing_and_its_row_light_each_other(
     page.page.locator("[name=least]").fill("60")
     assert 0 < visible.count() < len(heads_only)
     kept = visible.count()
+    again = tab(scheme)
     again.open_address(page.page.url)
     assert again.page.locator("svg.circuit g.edge:not(.off):not(.out)").count() == kept
     # zoom by button and key, pan by dragging
