@@ -34,6 +34,7 @@ from acdc_pipeline.evaluation import (
 )
 from acdc_pipeline.evaluation.measure import score_answers
 from acdc_pipeline.graph import Circuit
+from acdc_pipeline.graph.selection import Selection
 from acdc_pipeline.models import LoadedModel, load_model
 from acdc_pipeline.models.zoo import claimed_tasks
 from acdc_pipeline.prompts import make_prompts
@@ -119,7 +120,7 @@ def find_circuits(method: str, cell: Cell, bench: Bench, seed: int) -> Mapping[f
     topology, last = bench.weights.topology, found[-1]
     if is_search(method):
         return circuits_at_fractions(topology, [one.circuit for one in found])
-    return circuits_from_scores(topology, last.circuit.scores, last.rank)
+    return circuits_from_scores(topology, last.circuit.scores, Selection(last.rank))
 
 
 def count_forwards(method: str, cell: Cell, bench: Bench, seed: int) -> float:

@@ -52,6 +52,7 @@ from acdc_pipeline.evaluation import (
 )
 from acdc_pipeline.files import write_bytes
 from acdc_pipeline.graph import Circuit
+from acdc_pipeline.graph.selection import Selection
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.zoo import claimed_tasks, compiled
 from acdc_pipeline.specs import METHODS, find_task
@@ -240,7 +241,7 @@ def _areas(
     topology = last.circuit.topology
     circuits: Mapping[float, Circuit]
     if last.circuit.is_scored:
-        circuits = circuits_from_scores(topology, last.circuit.scores, last.rank)
+        circuits = circuits_from_scores(topology, last.circuit.scores, Selection(last.rank))
     else:
         circuits = circuits_at_fractions(topology, [one.circuit for one in found])
     try:

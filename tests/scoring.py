@@ -24,6 +24,8 @@ USUAL: dict[str, Any] = {
     "grad_drop": "layers",
     "learning_rate": 0.1,
     "penalty": 1.0,
+    "block_penalty": 1.0,
+    "neuron_penalty": 1.0,
 }
 
 

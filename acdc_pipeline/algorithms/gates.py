@@ -129,7 +129,7 @@ def _node_gradient(
     # The gates of the input stay open.
     n_open = len(problem.topology.spans) or 1
     every = torch.cat([gates.new_ones(n_open), gates])
-    at_once = _max_prompts_on_tape(problem.bench, problem.memory)
+    at_once = max_prompts_on_tape(problem.bench, problem.memory)
     return node_gate_gradient(problem.bench, problem.differentiable, every, at_once)[n_open:]
 
 
@@ -185,7 +185,7 @@ def train_gates(
     return log_alpha.detach()
 
 
-def _max_prompts_on_tape(bench: Bench, memory: int) -> int:
+def max_prompts_on_tape(bench: Bench, memory: int) -> int:
     """How many prompts a backward pass through all layers at once can hold in `memory` bytes.
 
     Per layer: the input of each slot of each head (raw, normalised, and the sum it came from), its

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,18 @@ from acdc_pipeline.specs.methods.scored import RandomMethod, ScoredMethod
 
 EdgeScores = Mapping[Edge, float]
 """A score for every edge of the graph. Higher means more needed; each method names its unit."""
+
+
+class DetailedScores(dict[Edge, float]):
+    """Scores of edges, with what else the method found.
+
+    Args:
+        details: as JSON data; part of the record of the run.
+    """
+
+    def __init__(self, scores: EdgeScores, details: Mapping[str, Any]) -> None:
+        super().__init__(scores)
+        self.details = dict(details)
 
 
 Arguments = ParamSpec("Arguments")

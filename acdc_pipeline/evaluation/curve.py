@@ -19,7 +19,8 @@ from acdc_pipeline.evaluation.faithfulness import Scale
 from acdc_pipeline.evaluation.intervals import Interval, PromptScale
 from acdc_pipeline.evaluation.measure import Advance, score_circuits
 from acdc_pipeline.graph import Circuit, Edge, Topology
-from acdc_pipeline.graph.cut import Rank, cut_masks, score_array
+from acdc_pipeline.graph.cut import score_array
+from acdc_pipeline.graph.selection import Selection
 
 FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Shares of the graph's edges at which the MIB benchmark measures."""
@@ -83,11 +84,16 @@ def measure_curve(
 
 
 def circuits_from_scores(
-    topology: Topology, scores: Mapping[Edge, float], rank: Rank
+    topology: Topology, scores: Mapping[Edge, float], selection: Selection
 ) -> dict[float, Circuit]:
-    """Return for each of `FRACTIONS` the best circuit of at most that size, by `graph.cut`."""
+    """Return for each of `FRACTIONS` the circuit of at most that size that `selection` cuts.
+
+    That of fraction 1 has every edge on a path, also those that a filter left out.
+    """
     sizes = {part: most for part in FRACTIONS if (most := _max_edges(part, topology))}
-    masks = cut_masks(topology, score_array(topology, scores), list(sizes.values()), rank)
+    values = score_array(topology, scores)
+    masks = selection.masks(topology, values, [most for part, most in sizes.items() if part < 1])
+    masks += Selection(selection.rank).masks(topology, values, [topology.n_edges])
     out = {part: Circuit(topology, frozenset()) for part in FRACTIONS if part not in sizes}
     for part, mask in zip(sizes, masks, strict=True):
         out[part] = Circuit(topology, frozenset(topology.edges_in(mask)))

@@ -11,7 +11,7 @@ import torch
 
 from acdc_pipeline.algorithms import Replay, acdc
 from acdc_pipeline.algorithms.eap_ig_acdc import eap_ig_acdc, screen
-from acdc_pipeline.algorithms.scoring import EdgeScores
+from acdc_pipeline.algorithms.scoring import DetailedScores, EdgeScores
 from acdc_pipeline.algorithms.shared_decisions import SharedDecisions
 from acdc_pipeline.engine.search.search import Search
 from acdc_pipeline.errors import InvalidInput
@@ -22,7 +22,6 @@ from acdc_pipeline.execution.problem import Advance, BenchProblem, Problem
 from acdc_pipeline.execution.progress import Progress
 from acdc_pipeline.graph import Circuit, Decision, Edge, Receiver, Topology
 from acdc_pipeline.graph.consensus import Consensus
-from acdc_pipeline.graph.cut import cut
 from acdc_pipeline.graph.search_order import HeadOrder, receivers_backwards
 from acdc_pipeline.specs import (
     AcdcMethod,
@@ -273,12 +272,20 @@ def _run_scored(prepared: PreparedRun, method: ScoredMethod) -> MethodResult:
         # again.
         rounded = torch.tensor(list(exact.values()), dtype=torch.float32).tolist()
         scores: EdgeScores = dict(zip(exact, rounded, strict=True))
+        if isinstance(exact, DetailedScores):
+            scores = DetailedScores(scores, exact.details)
         if shared is not None:
             shared.scores = scores
     else:
         scores = shared.scores
-    circuit = cut(topology, scores, edges=edges, rank=method.ranking)
-    return MethodResult(circuit=circuit, measured=circuit.edges)
+    selection = method.selection
+    circuit, gap = selection.circuit(topology, scores, edges)
+    details = dict(scores.details) if isinstance(scores, DetailedScores) else {}
+    if selection.by == "ilp":
+        details["selection_gap"] = gap
+    if selection.filtered:
+        details["edges_of_certain_sign"] = sum(score != 0 for score in scores.values())
+    return MethodResult(circuit=circuit, measured=circuit.edges, details=details)
 
 
 def _require_gradient(method: BaseCircuitMethod, scores: EdgeScores) -> None:

@@ -20,8 +20,10 @@ from acdc_pipeline.evaluation import (
     metric_of,
     objective_for,
 )
+from acdc_pipeline.execution.sign_filter import filtered_scores
 from acdc_pipeline.graph import Edge, Topology
 from acdc_pipeline.specs import ScoredMethod
+from acdc_pipeline.specs.methods.scored import EdgeMeanMethod
 from acdc_pipeline.specs.names import MetricKey
 
 Advance = Callable[[float], None]
@@ -91,7 +93,9 @@ class BenchProblem:
         return self.bench.search(objective_for(self.bench, metric), memory=self.memory)
 
     def scores(self, method: ScoredMethod, seed: int, advance: Advance) -> EdgeScores:
-        """The score of every edge, as the function of the method computes it."""
+        """The score of every edge, as the function of the method computes it, and 0 if filtered."""
+        if isinstance(method, EdgeMeanMethod) and method.sign_filter:
+            return filtered_scores(self.bench, method, seed, self.memory, advance)
         problem = ScoringProblem(
             bench=self.bench,
             objective=objective_for(self.bench, method.metric),

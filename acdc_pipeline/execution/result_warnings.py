@@ -10,7 +10,7 @@ import torch
 
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.graph import Circuit
-from acdc_pipeline.graph.cut import Rank, least_size
+from acdc_pipeline.graph.selection import Selection
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.prompts.span_tokens import UNDECLARED
 from acdc_pipeline.specs import RunSpec, SearchMethod, circuit_method
@@ -52,7 +52,7 @@ def circuit_warnings(
         if isinstance(method, SearchMethod):
             cause, advice = f"at threshold {method.threshold:g} no", _lower(method, metrics)
         else:
-            cause, advice = "so small that no", _larger_size(circuit, method.ranking)
+            cause, advice = "so small that no", _larger_size(circuit, method.selection)
         warnings.append(
             f"the circuit is empty: {cause} path from input to logits is left; {advice}"
         )
@@ -71,9 +71,9 @@ def _lower(method: SearchMethod, metrics: Mapping[str, float]) -> str:
     return f"removing every edge changes {name} by {format_number(cost)}{below}; {advice}"
 
 
-def _larger_size(circuit: Circuit, rank: Rank) -> str:
+def _larger_size(circuit: Circuit, selection: Selection) -> str:
     """Return the advice that names the size from which on the scores give a circuit."""
-    least = least_size(circuit.topology, circuit.scores, rank)
+    least = selection.least_size(circuit.topology, circuit.scores)
     if least is None:
         return "try a larger --share"
     share = math.ceil(1e4 * least / circuit.topology.n_edges) / 1e4

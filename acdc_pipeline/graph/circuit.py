@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 Rank = Literal["magnitude", "signed"]
 """How edges are ranked: by |score|, or by the signed score (higher means more needed)."""
 
+Selector = Literal["greedy", "ilp"]
+"""How edges are chosen: one by one (`graph.cut`), or together (`graph.integer_program`)."""
+
 FORMAT = "acdc-pipeline/circuit"
 FORMAT_VERSION = 1
 

@@ -7,13 +7,17 @@ nodes remain. EAP-IG's own code counts the edges before it prunes. Here the size
 pruning, so a circuit of n edges has n edges wherever the graph allows it, and smaller circuits are
 subsets of larger ones. Counted this way, pruning the best n edges of the whole graph ("top-n")
 gives the same circuits, in larger steps.
+
+With a share p of positive edges (the positive-negative ratio of Nikankin et al. 2025, arXiv
+2510.25786), an edge is the best one with a score above 0 whenever fewer than p of the edges taken,
+with this one, would be positive otherwise; else it is the best of either sign.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +25,7 @@ import numpy as np
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.circuit import Circuit, Rank
 from acdc_pipeline.graph.edge import Edge
-from acdc_pipeline.graph.flow import flow_of
+from acdc_pipeline.graph.flow import Flow, flow_of
 from acdc_pipeline.graph.topology import Topology
 
 if TYPE_CHECKING:
@@ -46,7 +50,11 @@ def cut(topology: Topology, scores: Mapping[Edge, float], *, edges: int, rank: R
 
 
 def cut_masks(
-    topology: Topology, scores: Float[np.ndarray, " edge"], sizes: Sequence[int], rank: Rank
+    topology: Topology,
+    scores: Float[np.ndarray, " edge"],
+    sizes: Sequence[int],
+    rank: Rank,
+    positive_share: float = 0.0,
 ) -> list[Bool[np.ndarray, " edge"]]:
     """Return the edges that `cut` keeps at each of several sizes, in one pass over the edges.
 
@@ -54,6 +62,8 @@ def cut_masks(
         scores: in the order of `topology.edges`; NaN for edges that may not be kept.
         sizes: each at least 1, at most the number of edges of the graph.
         rank: as in `cut`.
+        positive_share: at least this share of the edges taken, 0 to 1, has a score above 0, as long
+            as there are such edges to take.
 
     Raises:
         GraphError: no circuit has that many edges.
@@ -65,7 +75,7 @@ def cut_masks(
             raise GraphError(problem, allowed=f"1 to {n_edges}")
     growth, lengths = _Growth(topology), [0]
     most = max(sizes, default=0)
-    for index in greedy_indices(topology, scores, rank):
+    for index in greedy_indices(topology, scores, rank, positive_share):
         growth.add(index)
         lengths.append(len(growth.live))
         if lengths[-1] > most:
@@ -78,17 +88,16 @@ def cut_masks(
     return out
 
 
-def least_size(topology: Topology, scores: Mapping[Edge, float], rank: Rank) -> int | None:
-    """Return the number of edges of the smallest circuit that `cut` makes and that is not empty.
+def least_size(
+    topology: Topology, scores: Float[np.ndarray, " edge"], rank: Rank, positive_share: float = 0.0
+) -> int | None:
+    """Return the number of edges of the smallest circuit that `cut_masks` makes and is not empty.
 
     These are the edges of the first complete path from `input` to `logits`; None if the scored
     edges hold no such path.
-
-    Raises:
-        GraphError: a scored edge does not exist.
     """
     growth = _Growth(topology)
-    for index in greedy_indices(topology, score_array(topology, scores), rank):
+    for index in greedy_indices(topology, scores, rank, positive_share):
         growth.add(index)
         if growth.live:
             return len(growth.live)
@@ -110,43 +119,92 @@ def score_array(topology: Topology, scores: Mapping[Edge, float]) -> Float[np.nd
 
 
 def greedy_indices(
-    topology: Topology, scores: Float[np.ndarray, " edge"], rank: Rank
+    topology: Topology,
+    scores: Float[np.ndarray, " edge"],
+    rank: Rank,
+    positive_share: float = 0.0,
 ) -> Iterator[int]:
     """Yield edge indices, best first among those into `logits` or into sources of earlier edges.
 
     Of equal scores, the first in `topology.edges` is the better one. Edges into nodes from which no
     scored path leads to the logits are never reached.
+
+    Args:
+        positive_share: as in `cut_masks`.
     """
     flow = flow_of(topology)
     worth = np.abs(scores) if rank == "magnitude" else scores
-    scored = (~np.isnan(worth)).nonzero()[0]
-    by_destination = scored[np.argsort(flow.destination[scored], kind="stable")]
-    ends = np.searchsorted(flow.destination[by_destination], np.arange(flow.n_inputs + 1))
-    heap: list[tuple[float, int, Iterator[tuple[float, int]]]] = []
-    reached: set[int] = set()
+    if not positive_share:
+        frontier = _Frontier(flow, worth)
+        while (index := frontier.take()) is not None:
+            yield index
+            frontier.reach(flow.inputs_of.get(int(flow.source[index]), ()))
+        return
+    above = scores > 0
+    positive = _Frontier(flow, np.where(above, worth, np.nan))
+    others = _Frontier(flow, np.where(above, np.nan, worth))
+    taken = positives = 0
+    while positive.best is not None or others.best is not None:
+        due = positives < positive_share * (taken + 1)
+        is_positive = positive.comes_before(others) or (due and positive.best is not None)
+        index = (positive if is_positive else others).take()
+        assert index is not None
+        yield index
+        taken, positives = taken + 1, positives + is_positive
+        for frontier in (positive, others):
+            frontier.reach(flow.inputs_of.get(int(flow.source[index]), ()))
 
-    def reach(number: int) -> None:
-        # The edges of an input are sorted only once it is reached.
-        if number in reached:
-            return
-        reached.add(number)
-        into = by_destination[ends[number] : ends[number + 1]]
-        into = into[np.argsort(-worth[into], kind="stable")]
-        push(iter(zip((-worth[into]).tolist(), into.tolist(), strict=True)))
 
-    def push(candidates: Iterator[tuple[float, int]]) -> None:
+class _Frontier:
+    """The candidates into inputs that are reached, of which the best is taken first.
+
+    Args:
+        worth: of every edge of the graph; NaN for edges that are no candidates.
+    """
+
+    def __init__(self, flow: Flow, worth: Float[np.ndarray, " edge"]) -> None:
+        self._worth = worth
+        scored = (~np.isnan(worth)).nonzero()[0]
+        self._by_destination = scored[np.argsort(flow.destination[scored], kind="stable")]
+        ends = np.arange(flow.n_inputs + 1)
+        self._ends = np.searchsorted(flow.destination[self._by_destination], ends)
+        self._heap: list[tuple[float, int, Iterator[tuple[float, int]]]] = []
+        self._reached: set[int] = set()
+        self.reach(flow.ends)
+
+    @property
+    def best(self) -> tuple[float, int] | None:
+        """The worth of the best candidate, negated, and its index; None without candidates."""
+        return self._heap[0][:2] if self._heap else None
+
+    def comes_before(self, other: _Frontier) -> bool:
+        """Whether the best candidate of all is one of these."""
+        mine, theirs = self.best, other.best
+        return mine is not None and (theirs is None or mine < theirs)
+
+    def reach(self, numbers: Iterable[int]) -> None:
+        """Add the edges into some inputs. The edges of an input are sorted only here."""
+        for number in numbers:
+            if number in self._reached:
+                continue
+            self._reached.add(number)
+            into = self._by_destination[self._ends[number] : self._ends[number + 1]]
+            worth = self._worth[into]
+            order = np.argsort(-worth, kind="stable")
+            self._push(iter(zip((-worth[order]).tolist(), into[order].tolist(), strict=True)))
+
+    def take(self) -> int | None:
+        """Remove the best candidate and return its index."""
+        if not self._heap:
+            return None
+        _, index, rest = heapq.heappop(self._heap)
+        self._push(rest)
+        return index
+
+    def _push(self, candidates: Iterator[tuple[float, int]]) -> None:
         best = next(candidates, None)
         if best is not None:
-            heapq.heappush(heap, (*best, candidates))
-
-    for number in flow.ends:
-        reach(number)
-    while heap:
-        _, index, rest = heapq.heappop(heap)
-        yield index
-        push(rest)
-        for number in flow.inputs_of.get(int(flow.source[index]), ()):
-            reach(number)
+            heapq.heappush(self._heap, (*best, candidates))
 
 
 class _Growth:

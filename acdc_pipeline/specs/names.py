@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias, get_args
 from pydantic import Field
 
 from acdc_pipeline.errors import InvalidInput, unknown
-from acdc_pipeline.graph.circuit import Rank
+from acdc_pipeline.graph.circuit import Rank, Selector
 from acdc_pipeline.graph.search_order import HeadOrder
 
 MetricName = Literal[
@@ -68,6 +68,7 @@ NOUNS: dict[frozenset[str], str] = {
     frozenset(get_args(Rank)): "rank",
     frozenset(get_args(Combination)): "combination",
     frozenset(get_args(GradDrop)): "kind of dropping",
+    frozenset(get_args(Selector)): "selection of edges",
     frozenset(get_args(Experts)): "form of experts",
     frozenset(get_args(Positions)): "kind of positions",
     frozenset(get_args(Dtype)): "dtype",

@@ -18,7 +18,7 @@ from acdc_pipeline.evaluation import (
 from acdc_pipeline.evaluation.curve import area_intervals
 from acdc_pipeline.evaluation.intervals import Interval, PromptScale
 from acdc_pipeline.graph import Circuit
-from acdc_pipeline.graph.cut import Rank
+from acdc_pipeline.graph.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def areas_of(
     ends: PromptScale,
     circuit: Circuit,
     family: Sequence[Circuit],
-    rank: Rank,
+    selection: Selection,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Areas | None:
     """Return the faithfulness curve of a circuit and its areas; None without smaller circuits.
@@ -57,7 +57,7 @@ def areas_of(
     """
     topology = circuit.topology
     if circuit.is_scored:
-        circuits = circuits_from_scores(topology, circuit.scores, rank)
+        circuits = circuits_from_scores(topology, circuit.scores, selection)
     elif family:
         circuits = circuits_at_fractions(topology, [circuit, *family])
     else:

@@ -102,7 +102,7 @@ def _curve(subject: Subject, advance: Advance) -> dict[str, Any]:
         by_prompt.scale(subject.plan.seed),
         circuit,
         family,
-        circuit_method(subject.run.method).ranking,
+        circuit_method(subject.run.method).selection,
         _counted(advance, len(FRACTIONS)),
     )
     if found is None:

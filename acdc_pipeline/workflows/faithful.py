@@ -269,7 +269,7 @@ def _try_thresholds(runs: _Runs, method: SearchMethod) -> None:
 def _try_cuts(runs: _Runs, method: ScoredMethod) -> None:
     """Score every edge once, and measure circuits that are cut from the scores."""
     from acdc_pipeline.evaluation import Scale
-    from acdc_pipeline.graph.cut import cut_masks, score_array
+    from acdc_pipeline.graph.cut import score_array
 
     runs.listener.trying("scores")
     record, _ = runs.at()
@@ -283,7 +283,7 @@ def _try_cuts(runs: _Runs, method: ScoredMethod) -> None:
     known = {0: False}
 
     def reaching(sizes: list[int]) -> list[bool]:
-        masks = cut_masks(circuit.topology, scores, sizes, method.ranking)
+        masks = method.selection.masks(circuit.topology, scores, sizes)
         edges = [int(mask.sum()) for mask in masks]
         new = {n: mask for n, mask in zip(edges, masks, strict=True) if n not in known}
         if new:

@@ -47,7 +47,7 @@ def measure_areas(
         )
         scale = Scale(metric, whole.mean[metric], nothing.mean[metric])
         ends = PromptScale(whole.by_prompt[metric], nothing.by_prompt[metric], plan.seed)
-        found = areas_of(bench, scale, ends, circuits[-1], circuits, method.ranking)
+        found = areas_of(bench, scale, ends, circuits[-1], circuits, method.selection)
     except AcdcError as error:
         # A missing model must not keep the others from being compared; the table names the reason.
         return search.failed(error), None

@@ -110,6 +110,30 @@ def discover(
             "{default}.",
         ),
     ] = None,
+    select: Annotated[
+        str | None,
+        typer.Option(
+            **completion.choice("greedy|ilp"),
+            help="For methods that score edges: choose edges one by one or by an integer program "
+            "(needs acdc-pipeline[ilp]). Default: {default}.",
+        ),
+    ] = None,
+    positive_share: Annotated[
+        float | None,
+        typer.Option(
+            **number("--positive-share"),
+            help="For methods with signed scores: the least share of the kept edges with a score "
+            "above 0. Default: {default}.",
+        ),
+    ] = None,
+    sign_filter: Annotated[
+        int | None,
+        typer.Option(
+            **integer("--sign-filter", 40, 100_000),
+            help="For {owners}: keep only edges whose score has one sign on so many resamples of "
+            "the prompts. Default: no filter.",
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
@@ -169,7 +193,24 @@ def discover(
         float | None,
         typer.Option(
             **number("--penalty"),
-            help="For {owners}: the cost of keeping all gates open. Default: {default}.",
+            help="For {owners}: the cost of keeping all gates open; for node-pruning those of "
+            "heads. Default: {default}.",
+        ),
+    ] = None,
+    block_penalty: Annotated[
+        float | None,
+        typer.Option(
+            **number("--block-penalty"),
+            help="For {owners}: the cost of keeping the gates of all blocks open. Default: "
+            "{default}.",
+        ),
+    ] = None,
+    neuron_penalty: Annotated[
+        float | None,
+        typer.Option(
+            **number("--neuron-penalty"),
+            help="For {owners}: the cost of keeping the gates of all neurons open. Default: "
+            "{default}.",
         ),
     ] = None,
     faithful: Annotated[
@@ -251,6 +292,9 @@ def discover(
         "share": share,
         "edges": edges,
         "rank": rank,
+        "select": select,
+        "positive_share": positive_share,
+        "sign_filter": sign_filter,
         "steps": steps,
         "points": points,
         "combine": combine,
@@ -259,6 +303,8 @@ def discover(
         "screen": screen,
         "learning_rate": learning_rate,
         "penalty": penalty,
+        "block_penalty": block_penalty,
+        "neuron_penalty": neuron_penalty,
     }
     chosen = method_for(
         method,

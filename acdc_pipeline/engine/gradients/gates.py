@@ -64,7 +64,7 @@ def edge_gate_gradient(
         run = EdgeGated(bench.weights, bench.ablated[:, chosen], gates, _spans_of(bench, chosen))
         return run.final(embed(bench.weights, bench.prompts.clean[chosen])), run.backward
 
-    return _gradient(bench, objective, forward, _prompts_that_fit(bench, memory))
+    return gradient_by_gates(bench, objective, forward, _prompts_that_fit(bench, memory))
 
 
 def circuit_gradient(
@@ -95,7 +95,7 @@ def circuit_gradient(
         run = EdgeGated(bench.weights, ablated, present, spans, steps)
         return run.final(ablated[0] + share * (clean - ablated[0])), run.backward
 
-    return _gradient(bench, objective, forward, _prompts_that_fit(bench, memory))
+    return gradient_by_gates(bench, objective, forward, _prompts_that_fit(bench, memory))
 
 
 class EdgeGated(ReceiverForward):
@@ -254,7 +254,7 @@ def _spans_of(bench: Bench, chosen: slice) -> list[SpanOfRows]:
     return rows_by_span(bench.layout, bench.weights.topology.spans, chosen)
 
 
-def _gradient(
+def gradient_by_gates(
     bench: Bench,
     objective: LogprobObjective,
     forward: Callable[[slice], tuple[Stream, Backward]],
@@ -299,11 +299,14 @@ def run_node_gates(
     tokens: Int[Tensor, "batch pos"],
     ablated: Float[Tensor, "src batch pos d_model"],
     gates: Float[Tensor, "src ..."],
+    write_mlp: Callable[[int, Stream], Outputs] | None = None,
 ) -> Stream:
     """Run the model with each source gated for all its readers. Returns the final stream.
 
     Args:
         gates: of each source, or of each source at each position of each prompt.
+        write_mlp: from a layer and what its MLP reads to what its nodes write; None for the MLP
+            of the model.
     """
     topology = weights.topology
 
@@ -327,7 +330,10 @@ def run_node_gates(
             attended = attended + gated(run_mixer(block, residual)[None], at_mixer)
         if of_mlp:
             read = residual if weights.parallel else attended
-            written = run_mlp_nodes(block, read[None], range(len(of_mlp)))
+            if write_mlp is None:
+                written = run_mlp_nodes(block, read[None], range(len(of_mlp)))
+            else:
+                written = write_mlp(layer, read)
             attended = attended + gated(written, of_mlp.start)
         residual = attended
     return residual
@@ -355,4 +361,4 @@ def node_gate_gradient(
             final = run_node_gates(bench.weights, tokens, ablated, held)
         return final.detach(), lambda gradient: torch.autograd.grad(final, leaf, gradient)[0]
 
-    return _gradient(bench, objective, forward, prompts_at_once)
+    return gradient_by_gates(bench, objective, forward, prompts_at_once)

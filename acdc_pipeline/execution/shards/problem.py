@@ -13,6 +13,7 @@ from torch import Tensor
 
 from acdc_pipeline.algorithms.scoring import Arguments, EdgeScores, ScoringProblem, score_edges
 from acdc_pipeline.engine.search.search import Search
+from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation import (
     circuit_logits,
     differentiable_objective_for,
@@ -26,6 +27,7 @@ from acdc_pipeline.execution.shards.shard import PromptGroup
 from acdc_pipeline.graph import Edge, Topology
 from acdc_pipeline.metrics import METRICS
 from acdc_pipeline.specs import ScoredMethod
+from acdc_pipeline.specs.methods.scored import EdgeMeanMethod
 from acdc_pipeline.specs.names import MetricKey
 
 
@@ -54,6 +56,12 @@ class ShardedProblem:
         if method.spread == "steps":
             return score_edges(problem, method)
         assert method.spread == "scores"
+        if isinstance(method, EdgeMeanMethod) and method.sign_filter:
+            raise InvalidInput(
+                "signs are filtered in one process",
+                field="sign_filter",
+                fix="leave out the shards, or the filter",
+            )
         values = problem.mean_in_steps(_scores_of, method)
         return dict(zip(self.topology.edges, values.tolist(), strict=True))
 

@@ -20,6 +20,9 @@ from acdc_pipeline.specs.names import METRICS, Ablation, MetricKey, Rank
 from acdc_pipeline.specs.own_metric import is_metric
 from acdc_pipeline.specs.task import TaskSpec
 
+if TYPE_CHECKING:
+    from acdc_pipeline.graph.selection import Selection
+
 
 def _check_metric(value: Any, _: Any) -> str:
     if not is_metric(value):
@@ -156,6 +159,13 @@ class BaseCircuitMethod(BaseMethod):
     def ranking(self) -> Rank:
         """How scores are ordered: by magnitude, or with their sign."""
         return "signed"
+
+    @property
+    def selection(self) -> Selection:
+        """The rule by which circuits are cut from the scores."""
+        from acdc_pipeline.graph.selection import Selection
+
+        return Selection(self.ranking)
 
     @property
     def score_meaning(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, get_args
 
 from acdc_pipeline.errors import LISTS, InvalidInput, SpecError, UnknownName, unknown
 from acdc_pipeline.specs.base import tag_of
-from acdc_pipeline.specs.methods import ensembles, estimates, scored, search
+from acdc_pipeline.specs.methods import ensembles, estimates, node_pruning, scored, search
 from acdc_pipeline.specs.methods.profile import ProfileMethod
 from acdc_pipeline.specs.task import TaskSpec
 from acdc_pipeline.text import pluralize
@@ -36,6 +36,7 @@ CircuitMethod: TypeAlias = (
     | scored.SubnetworkProbingMethod
     | ensembles.EnsembleMethod
     | ensembles.HybridEnsembleMethod
+    | node_pruning.NodePruningMethod
     | scored.RandomMethod
 )
 """Any method that finds a circuit; `name` is the discriminator."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_serializer, model_validator
 
@@ -15,8 +16,11 @@ from acdc_pipeline.specs.methods.base import (
     Default,
     MethodMetric,
 )
-from acdc_pipeline.specs.names import Ablation, MetricKey, Rank
+from acdc_pipeline.specs.names import Ablation, MetricKey, Rank, Selector
 from acdc_pipeline.specs.task import TaskSpec
+
+if TYPE_CHECKING:
+    from acdc_pipeline.graph.selection import Selection
 
 Spread = Literal["scores", "steps"] | None
 """See `ScoredMethod.spread`."""
@@ -24,12 +28,15 @@ Spread = Literal["scores", "steps"] | None
 DEFAULT_SHARE = 0.05
 """The share of a graph's edges that a circuit has where no size is given."""
 
+MIN_RESAMPLES, MAX_RESAMPLES = 40, 100_000
+"""Of fewer, none may disagree in an interval of 95 %: one in forty is the tail on one side."""
+
 
 class ScoredMethod(BaseCircuitMethod):
     """A method that gives every edge a score.
 
     A run stores the score of every edge, so that the circuit of any other size can be cut from it
-    by the same rule (`graph.cut`); its own circuit is the one of the size given here.
+    by the same rule (`graph.selection`); its own circuit is the one of the size given here.
 
     Args:
         metric: what the scores are about; by default the task's discovery metric, or where the
@@ -38,19 +45,25 @@ class ScoredMethod(BaseCircuitMethod):
         share: size of the circuit as a share of the graph's edges, above 0, up to 1; or None.
         edges: size of the circuit as a number of edges; or None. Exactly one of both is given;
             the default is a share of 0.05.
+        select: whether edges are chosen one by one (`greedy`) or together, by an integer program
+            (`ilp`).
 
     Attributes:
+        LATER: parameters that methods got after their first runs were stored, each with the value
+            at which it is left out of the stored form, so that those runs keep their ids.
         COMPUTE: the function that computes the scores, as `module:function`. It is imported when a
             run needs it: specifications are read without torch.
     """
 
     COMPUTE: ClassVar[str]
     KIND: ClassVar[str] = "score every edge"
+    LATER: ClassVar[Mapping[str, Any]] = {"select": "greedy"}
 
     metric: Annotated[MethodMetric, Default(None)]
     ablation: Annotated[Ablation, Default("corrupted")]
     share: Annotated[float | None, Field(gt=0, le=1), Default(None)]
     edges: Annotated[int | None, Field(ge=1), Default(None)]
+    select: Annotated[Selector, Default("greedy")] = "greedy"
 
     @classmethod
     def complete(cls, values: Mapping[str, Any], task: TaskSpec) -> dict[str, Any]:
@@ -74,6 +87,17 @@ class ScoredMethod(BaseCircuitMethod):
             if data.get("share") is None and data.get("edges") is None:
                 raise rejection("share", "is missing", fix="give 'share' or 'edges'")
         return data
+
+    @model_serializer(mode="wrap")
+    def _without_later(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        values, missing = handler(self), object()
+        return {
+            name: values[name] for name in values if values[name] != self.LATER.get(name, missing)
+        }
+
+    @property
+    def selection(self) -> Selection:
+        return replace(super().selection, by=self.select)
 
     @property
     def scores_fit_every_size(self) -> bool:
@@ -102,16 +126,60 @@ class RankedMethod(ScoredMethod):
 
     Args:
         rank: whether scores are ordered by magnitude (`magnitude`) or with their sign (`signed`).
+        positive_share: the least share of the circuit's edges, 0 to 1, that has a score above 0,
+            the other edges being the best by magnitude; 0 for no such rule.
     """
 
+    LATER: ClassVar[Mapping[str, Any]] = {**ScoredMethod.LATER, "positive_share": 0.0}
+
     rank: Annotated[Rank, Default("magnitude")]
+    positive_share: Annotated[float, Field(ge=0, le=1), Default(0.0)] = 0.0
 
     @property
     def ranking(self) -> Rank:
         return self.rank
 
+    @property
+    def selection(self) -> Selection:
+        return replace(super().selection, positive_share=self.positive_share)
 
-class EapMethod(RankedMethod):
+    @model_validator(mode="after")
+    def _signs_fit(self) -> Self:
+        if self.positive_share and self.rank == "signed":
+            problem = "with sign, positive scores come first anyway"
+            raise rejection("positive_share", problem, fix="leave out `rank` or `positive_share`")
+        return self
+
+
+class EdgeMeanMethod(RankedMethod):
+    """A method whose scores are means over the prompts.
+
+    Args:
+        sign_filter: the number of bootstrap resamples of the prompts on which the sign of a score
+            has to agree for its edge to be kept; 0 for no filter.
+    """
+
+    LATER: ClassVar[Mapping[str, Any]] = {**RankedMethod.LATER, "sign_filter": 0}
+
+    sign_filter: Annotated[int, Field(ge=0, le=MAX_RESAMPLES), Default(0)] = 0
+
+    @property
+    def selection(self) -> Selection:
+        return replace(super().selection, filtered=self.sign_filter > 0)
+
+    @property
+    def spread(self) -> Spread:
+        return "scores"
+
+    @model_validator(mode="after")
+    def _enough_resamples(self) -> Self:
+        if 0 < self.sign_filter < MIN_RESAMPLES:
+            problem = "too few resamples for an interval of 95 %"
+            raise rejection("sign_filter", problem, allowed=f"{MIN_RESAMPLES} or more")
+        return self
+
+
+class EapMethod(EdgeMeanMethod):
     """Edge attribution patching (Syed et al. 2023)."""
 
     VERSION: ClassVar[int] = 1
@@ -121,12 +189,8 @@ class EapMethod(RankedMethod):
 
     name: Literal["eap"]
 
-    @property
-    def spread(self) -> Spread:
-        return "scores"
 
-
-class RelpMethod(RankedMethod):
+class RelpMethod(EdgeMeanMethod):
     """Relevance patching: EAP with relevance in place of gradients (Rezaei Jafari et al. 2025)."""
 
     VERSION: ClassVar[int] = 1
@@ -136,12 +200,8 @@ class RelpMethod(RankedMethod):
 
     name: Literal["relp"]
 
-    @property
-    def spread(self) -> Spread:
-        return "scores"
 
-
-class EapIgInputsMethod(RankedMethod):
+class EapIgInputsMethod(EdgeMeanMethod):
     """EAP with integrated gradients over the input (Hanna et al. 2024).
 
     Args:
@@ -154,6 +214,7 @@ class EapIgInputsMethod(RankedMethod):
     UNFIT: ClassVar[Mapping[MetricKey, str]] = NO_GRADIENT
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.eap:eap_ig_inputs"
     ALIASES: ClassVar[tuple[str, ...]] = ("eap-ig",)
+    LATER: ClassVar[Mapping[str, Any]] = {**EdgeMeanMethod.LATER, "rounds": 1}
 
     name: Literal["eap-ig-inputs"]
     steps: Annotated[int, Field(ge=1), Default(5)]
@@ -172,16 +233,13 @@ class EapIgInputsMethod(RankedMethod):
         if self.rounds > 1 and self.rank == "signed":
             problem = "several rounds rank by magnitude"
             raise rejection("rounds", problem, fix="leave out rank: signed, or rounds")
+        if self.rounds > 1 and self.sign_filter:
+            problem = "scores of several rounds are no means over prompts"
+            raise rejection("sign_filter", problem, fix="leave out `sign_filter` or `rounds`")
         return self
 
-    @model_serializer(mode="wrap")
-    def _without_one_round(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        # One round is the published method, which had no such parameter: its runs keep their ids.
-        values = handler(self)
-        return {name: values[name] for name in values if name != "rounds" or self.rounds > 1}
 
-
-class EapIgActivationsMethod(RankedMethod):
+class EapIgActivationsMethod(EdgeMeanMethod):
     """EAP with integrated gradients over each source's output (MIB benchmark).
 
     Args:
@@ -196,12 +254,8 @@ class EapIgActivationsMethod(RankedMethod):
     name: Literal["eap-ig-activations"]
     steps: Annotated[int, Field(ge=1), Default(5)]
 
-    @property
-    def spread(self) -> Spread:
-        return "scores"
 
-
-class CleanCorruptedMethod(RankedMethod):
+class CleanCorruptedMethod(EdgeMeanMethod):
     """EAP with the mean of the gradients at the clean and at the ablated input."""
 
     VERSION: ClassVar[int] = 1
@@ -211,12 +265,8 @@ class CleanCorruptedMethod(RankedMethod):
 
     name: Literal["clean-corrupted"]
 
-    @property
-    def spread(self) -> Spread:
-        return "scores"
 
-
-class ExactMethod(RankedMethod):
+class ExactMethod(EdgeMeanMethod):
     """Each edge removed from the whole model, alone."""
 
     VERSION: ClassVar[int] = 1
@@ -230,10 +280,6 @@ class ExactMethod(RankedMethod):
 
     def edges_tested(self, n_edges: int) -> int:
         return n_edges
-
-    @property
-    def spread(self) -> Spread:
-        return "scores"
 
 
 class NodeAttributionMethod(RankedMethod):

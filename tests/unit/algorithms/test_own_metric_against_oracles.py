@@ -147,7 +147,7 @@ BY_HAND = {
 
 SCORING = [
     "eap", "eap-ig-inputs", "eap-ig-activations", "clean-corrupted", "exact", "node-exact",
-    "node-attribution", "hisp", "edge-pruning", "subnetwork-probing",
+    "node-attribution", "hisp", "edge-pruning", "subnetwork-probing", "node-pruning",
 ]  # fmt: skip
 
 

@@ -153,7 +153,7 @@ def test_scores_are_the_same_again_to_the_bit(benches: dict[str, Bench], method:
     assert scores_of(method, bench, seed=3) == scores_of(method, bench, seed=3)
 
 
-@pytest.mark.parametrize("method", ["random", "edge-pruning", "subnetwork-probing"])
+@pytest.mark.parametrize("method", ["random", "edge-pruning", "subnetwork-probing", "node-pruning"])
 def test_scores_that_are_drawn_differ_between_seeds(benches: dict[str, Bench], method: str):
     bench = benches["gpt2"]
     assert scores_of(method, bench, seed=3) != scores_of(method, bench, seed=4)

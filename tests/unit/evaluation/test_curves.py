@@ -19,6 +19,7 @@ from acdc_pipeline.evaluation import (
     random_masks,
 )
 from acdc_pipeline.graph import Circuit, Topology
+from acdc_pipeline.graph.selection import Selection
 from acdc_pipeline.models.zoo import compiled
 from tests.compiled_bench import compiled_bench
 
@@ -80,7 +81,7 @@ def test_circuits_at_fractions_are_the_largest_that_fit():
 
 def test_circuits_from_scores_are_within_their_fraction():
     scores = {edge: float(-i) for i, edge in enumerate(SMALL.edges)}
-    chosen = circuits_from_scores(SMALL, scores, "signed")
+    chosen = circuits_from_scores(SMALL, scores, Selection("signed"))
     assert [len(chosen[part]) <= part * 81 for part in FRACTIONS] == [True] * 10
     assert chosen[1.0].edges == SMALL.edge_set
 
@@ -91,7 +92,7 @@ def test_curve_of_true_scores_jumps_to_the_model_where_the_circuit_fits():
     scores = {edge: float(edge in truth) for edge in SMALL.edges}
     scale = measure_scale(bench, "kl")
     assert scale.whole == 0
-    found = measure_curve(bench, scale, circuits_from_scores(SMALL, scores, "signed"))
+    found = measure_curve(bench, scale, circuits_from_scores(SMALL, scores, Selection("signed")))
     # four true edges of 81: 0.02 allows one edge, on no path of its own; 0.05 allows four
     assert [p.edges for p in found[:4]] == [0, 0, 0, 0]
     assert found[5].edges == 4

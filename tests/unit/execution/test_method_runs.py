@@ -25,6 +25,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "eap-ig-edge-pruning": {"steps": 3, "share": 0.3},
     "subnetwork-probing": {"steps": 3, "share": 0.3},
     "hybrid-ensemble": {"steps": 3, "share": 0.3},
+    "node-pruning": {"steps": 3, "share": 0.3},
 }
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph import Circuit, Edge, Topology
-from acdc_pipeline.graph.cut import Rank, cut, least_size
+from acdc_pipeline.graph.cut import Rank, cut
+from acdc_pipeline.graph.selection import Selection
 from tests.strategies import layered_topologies, scores, topologies
 
 # One head a layer: input -> a0 -> a1 -> logits, and every shortcut.
@@ -130,9 +131,9 @@ def test_cut_to_the_size_of_the_graph_keeps_all_of_it(topology: Topology, data: 
 
 def test_least_size_is_the_length_of_the_first_whole_path():
     best = scored(a1__logits=9, a0__a1_v=8, input__a0_q=7)
-    least = least_size(CHAIN, best, "signed")
+    least = Selection("signed").least_size(CHAIN, best)
     assert least == 3
     assert len(cut(CHAIN, best, edges=3, rank="signed")) == 3
     assert len(cut(CHAIN, best, edges=2, rank="signed")) == 0
     pathless = {edge: 1.0 for edge in CHAIN.edges if str(edge.src) != "input"}
-    assert least_size(CHAIN, pathless, "signed") is None
+    assert Selection("signed").least_size(CHAIN, pathless) is None

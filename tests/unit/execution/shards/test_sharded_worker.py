@@ -82,6 +82,7 @@ def test_search_over_any_number_of_workers_is_the_same_and_that_of_all_prompts(
         ("conductance", {"steps": 2}),
         ("hybrid-ensemble", {"metric": "logit_diff", "points": 2, "steps": 3}),
         ("subnetwork-probing", {"steps": 4}),
+        ("node-pruning", {"steps": 4}),
         ("random", {}),
     ],
 )
