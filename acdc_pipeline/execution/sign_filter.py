@@ -59,6 +59,6 @@ def filtered_scores(
             advance=lambda _: None,
         )
         scores = torch.tensor(list(score_edges(problem, method).values()), dtype=torch.float64)
-        signs.add(prompt, scores, len(part.layout.answer_row))
+        signs.add(prompt, scores, float(len(part.layout.answer_row)))
         advance((prompt + 1) / n_prompts)
     return dict(zip(topology.edges, signs.certain().tolist(), strict=True))

@@ -87,11 +87,12 @@ def best_circuit(
     mask = cut_masks(topology, scores, [size], rank, positive_share)[0]
     greedy = _fill_up(flow, edges, worth[edges], mask[edges], most)
     program = _Program(flow, edges, worth[edges], scores[edges] > 0, time_limit)
-    least = int(greedy.sum())
-    tries = [(n, math.ceil(positive_share * n - 1e-9)) for n in range(most, least - 1, -1)]
-    tries.append((least, int((scores[edges[greedy]] > 0).sum())))
-    for n, quota in tries:
-        found = program.solve(n, min(quota, int(program.positive.sum())), greedy)
+    positives = int((program.positive & greedy).sum())
+    for n in range(most, int(greedy.sum()) - 1, -1):
+        share = min(math.ceil(positive_share * n - 1e-9), int(program.positive.sum()))
+        quotas = sorted({share, min(share, positives)}, reverse=True)
+        tries = (program.solve(n, quota, greedy) for quota in quotas)
+        found = next((one for one in tries if one is not None), None)
         if found is not None:
             break
     else:
