@@ -114,24 +114,21 @@ def discover(
         str | None,
         typer.Option(
             **completion.choice("greedy|ilp"),
-            help="For methods that score edges: choose edges one by one or by an integer program "
-            "(needs acdc-pipeline[ilp]). Default: {default}.",
+            help="Choose edges one by one, or by an integer program. Default: {default}.",
         ),
     ] = None,
     positive_share: Annotated[
         float | None,
         typer.Option(
             **number("--positive-share"),
-            help="For methods with signed scores: the least share of the kept edges with a score "
-            "above 0. Default: {default}.",
+            help="The least share of kept edges with a score above 0. Default: {default}.",
         ),
     ] = None,
     sign_filter: Annotated[
         int | None,
         typer.Option(
             **integer("--sign-filter", 40, 100_000),
-            help="For {owners}: keep only edges whose score has one sign on so many resamples of "
-            "the prompts. Default: no filter.",
+            help="Keep no edge whose sign differs on so many resamples. Default: no filter.",
         ),
     ] = None,
     steps: Annotated[
@@ -193,24 +190,21 @@ def discover(
         float | None,
         typer.Option(
             **number("--penalty"),
-            help="For {owners}: the cost of keeping all gates open; for node-pruning those of "
-            "heads. Default: {default}.",
+            help="For {owners}: the cost of open gates of nodes. Default: {default}.",
         ),
     ] = None,
     block_penalty: Annotated[
         float | None,
         typer.Option(
             **number("--block-penalty"),
-            help="For {owners}: the cost of keeping the gates of all blocks open. Default: "
-            "{default}.",
+            help="For {owners}: the cost of open gates of blocks. Default: {default}.",
         ),
     ] = None,
     neuron_penalty: Annotated[
         float | None,
         typer.Option(
             **number("--neuron-penalty"),
-            help="For {owners}: the cost of keeping the gates of all neurons open. Default: "
-            "{default}.",
+            help="For {owners}: the cost of open gates of neurons. Default: {default}.",
         ),
     ] = None,
     faithful: Annotated[
@@ -258,8 +252,7 @@ def discover(
 ) -> None:
     """Find the circuit of TASK in MODEL and store it.
 
-    The same command again reads the result from the store. Another seed, threshold or model is
-    another run.
+    The same command again reads the stored result; another seed or model is another run.
 
     \b
     Examples:

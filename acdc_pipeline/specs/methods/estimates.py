@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from acdc_pipeline.specs.methods.base import NO_GRADIENT, NO_GRADIENT_AT_CLEAN, Default
-from acdc_pipeline.specs.methods.scored import RankedMethod, Spread
+from acdc_pipeline.specs.methods.scored import EdgeMeanMethod, RankedMethod, Spread
 from acdc_pipeline.specs.names import GradDrop, MetricKey
 
 
@@ -33,7 +33,7 @@ class AtpStarMethod(RankedMethod):
         return "scores"
 
 
-class ConductanceMethod(RankedMethod):
+class ConductanceMethod(EdgeMeanMethod):
     """Conductance of edges on the path of the input (Dhamdhere et al. 2018; Wu et al. 2026).
 
     Args:
@@ -47,7 +47,3 @@ class ConductanceMethod(RankedMethod):
 
     name: Literal["conductance"]
     steps: Annotated[int, Field(ge=1), Default(5)]
-
-    @property
-    def spread(self) -> Spread:
-        return "scores"
