@@ -32,8 +32,8 @@ CLOSED_LOG_ODDS = BETA * log(-STRETCH[0] / STRETCH[1])
 
 # Uniform random numbers keep this distance from 0 and 1, whose logits are infinite.
 _MARGIN = 1e-6
-# The log α that gates start with: mostly open, so that the circuit starts near the whole model.
-_START = 2.0
+START = 2.0
+"""The log α that gates start with: mostly open, near the whole model."""
 # The fraction of the steps in which the target sparsity of edge pruning rises to its final value.
 _WARM_UP = 0.5
 
@@ -52,7 +52,7 @@ def edge_pruning(problem: MeanProblem, method: EdgePruningMethod) -> EdgeScores:
     again is better than cutting. Each step costs a forward and a backward pass with the gates of
     all edges.
     """
-    start = problem.like.new_full((problem.topology.n_edges,), _START)
+    start = problem.like.new_full((problem.topology.n_edges,), START)
     return prune_edges(problem, method, start, 0.0)
 
 
@@ -108,7 +108,7 @@ def subnetwork_probing(problem: MeanProblem, method: SubnetworkProbingMethod) ->
     log_alpha = train_gates(
         problem,
         lambda gates: problem.mean(_node_gradient, gates),
-        problem.like.new_full((len(candidates),), _START),
+        problem.like.new_full((len(candidates),), START),
         steps=method.steps,
         learning_rate=method.learning_rate,
         penalty=penalty,

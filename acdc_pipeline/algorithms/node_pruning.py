@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from acdc_pipeline.algorithms.gates import max_prompts_on_tape, probability_open, train_gates
+from acdc_pipeline.algorithms.gates import START, max_prompts_on_tape, probability_open, train_gates
 from acdc_pipeline.algorithms.nodes import edge_scores_of_nodes
 from acdc_pipeline.algorithms.scoring import (
     DetailedScores,
@@ -62,7 +62,7 @@ def node_pruning(problem: MeanProblem, method: NodePruningMethod) -> EdgeScores:
     log_alpha = train_gates(
         problem,
         gradient,
-        gates.total,
+        problem.like.new_full((gates.total,), START),
         steps=method.steps,
         learning_rate=method.learning_rate,
         penalty=penalty,
