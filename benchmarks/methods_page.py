@@ -48,11 +48,11 @@ fractions of the edges are measured on as many held-out prompts. The figures are
   logit difference.
 - **stability**: mean pairwise Jaccard similarity of the circuits on {resamples} bootstrap resamples
   of the prompts, at 5 % of the edges or threshold 0.01 (higher is better).
-- **forwards**: matrix operations of one such search in units of one forward on its prompts, and its
-  **seconds** on {threads} thread.
+- **forwards**: matrix operations of one such search (by KL where the method can) in units of one
+  forward on its prompts; **seconds** of one by the logit difference on {threads} thread.
 
-A dash: there is no such figure; for stability and forwards, the search took longer than
-{longest:g} s.
+A dash: there is no such figure; for stability, the search took longer than {longest:g} s. Scores
+of `random` follow from the seed alone and are the same on every resample.
 """
 
 

@@ -9,12 +9,12 @@ another seed. Means over cells are printed of
 - CMD (lower is better) and CPR (higher is better, gamed by circuits above the model) as `evaluate`
   defines them, in the logit difference and in KL, each of the circuits searched by it.
 - stability: mean pairwise Jaccard similarity of the circuits on bootstrap resamples of the prompts.
-- forwards: matrix operations of one search by the logit difference over those of one forward.
-- seconds of that search.
+- forwards: matrix operations of one search (by KL where the method can) over those of one forward.
+- seconds of one search, by the logit difference.
 
 What was measured is kept in `--folder`, so that an interrupted run goes on where it stopped and new
-methods are added alone. Stability and forwards are left out (a dash) where a search took longer
-than `--longest` seconds.
+methods are added alone. Stability is left out (a dash) where a search took longer than `--longest`
+seconds.
 
     python -m benchmarks.methods_table --groups compiled zoo --write docs/methods-table.md
     python -m benchmarks.methods_table --groups compiled zoo real --write docs/methods-table.md
@@ -94,7 +94,6 @@ class Settings:
     prompts: int
     seed: int
     resamples: int
-    longest: float
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ def cells(groups: Sequence[str], models: Sequence[str], tasks: Sequence[str]) ->
 
 
 def measure_methods(
-    cell: Cell, methods: Sequence[str], settings: Settings, kept: Path
+    cell: Cell, methods: Sequence[str], settings: Settings, longest: float, kept: Path
 ) -> dict[str, Figures]:
     """Every method in one cell, from `kept` where it was measured before."""
     kept.mkdir(parents=True, exist_ok=True)
@@ -143,7 +142,7 @@ def measure_methods(
         ]
         for method in missing:
             try:
-                figures = measure(method, cell, benches[0], benches[1], settings)
+                figures = measure(method, cell, benches[0], benches[1], settings, longest)
             except AcdcError as error:
                 print(f"{method} on {cell.task} in {cell.model}: {error}", flush=True)
                 continue
@@ -154,25 +153,27 @@ def measure_methods(
 
 
 def measure(
-    method: str, cell: Cell, searched: Bench, held_out: Bench, settings: Settings
+    method: str,
+    cell: Cell,
+    searched: Bench,
+    held_out: Bench,
+    settings: Settings,
+    longest: float,
 ) -> Figures:
-    """One method in one cell."""
+    """One method in one cell; its stability if one search takes at most `longest` seconds."""
     started = time.perf_counter()
     usual = search(method, cell, searched, "logit_diff", settings.seed)
     seconds = time.perf_counter() - started
-    by = {
-        metric: [usual]
-        if metric == "logit_diff" and not is_search(method)
-        else family(method, cell, searched, metric, settings.seed)
-        for metric in BY
-        if metric not in METHODS[method].UNFIT
-    }
+    fit = "kl" if "kl" not in METHODS[method].UNFIT else "logit_diff"
+    counted, forwards = count_forwards(method, cell, searched, fit, settings.seed)
+    by = {"logit_diff": [usual], fit: [counted]}
+    if is_search(method):
+        by = {metric: family(method, cell, searched, metric, settings.seed) for metric in by}
     areas: dict[str, tuple[float | None, float | None]] = {
         metric: _areas(by.get(metric, by["logit_diff"]), held_out, metric) for metric in BY
     }
-    forwards = similarity = None
-    if seconds <= settings.longest:
-        forwards = count_forwards(method, cell, searched, settings.seed)
+    similarity = None
+    if seconds <= longest:
         circuits = [
             search(method, cell, resample(searched, settings.seed, number), "logit_diff", 0).circuit
             for number in range(settings.resamples)
@@ -224,13 +225,15 @@ def resample(bench: Bench, seed: int, number: int) -> Bench:
     return weigh_repeats(rng.choices(range(n), k=n), lambda some: take_rows(bench, some))
 
 
-def count_forwards(method: str, cell: Cell, bench: Bench, seed: int) -> float:
-    """The matrix operations of one search in units of those of one forward on its prompts."""
+def count_forwards(
+    method: str, cell: Cell, bench: Bench, metric: MetricName, seed: int
+) -> tuple[Found, float]:
+    """One search, and its matrix operations in units of those of one forward on its prompts."""
     with FlopCounterMode(display=False) as of_search:
-        search(method, cell, bench, "logit_diff", seed)
+        found = search(method, cell, bench, metric, seed)
     with FlopCounterMode(display=False) as of_two:
         set_up(bench.weights, bench.prompts, "corrupted")
-    return 2 * of_search.get_total_flops() / of_two.get_total_flops()
+    return found, 2 * of_search.get_total_flops() / of_two.get_total_flops()
 
 
 def _areas(
@@ -285,8 +288,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--real-prompts", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resamples", type=int, default=3)
-    parser.add_argument("--longest", type=float, default=60.0, metavar="SECONDS")
+    parser.add_argument("--longest", type=float, default=3.0, metavar="SECONDS")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--kept", action="store_true", help="measure nothing that is not kept")
     parser.add_argument("--folder", type=Path, default=Path(".bench/methods-table"))
     parser.add_argument("--write", type=Path, metavar="PAGE.md", help="default: stdout")
     asked = parser.parse_args(arguments)
@@ -299,10 +303,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             asked.real_prompts if real else asked.prompts,
             asked.seed,
             asked.resamples,
-            asked.longest,
         )
+        methods = asked.methods or every
+        if asked.kept:
+            methods = [
+                method
+                for method in methods
+                if (asked.folder / f"{_key(cell, method, settings)}.json").is_file()
+            ]
         started = time.perf_counter()
-        table[cell] = measure_methods(cell, asked.methods or every, settings, asked.folder)
+        table[cell] = measure_methods(cell, methods, settings, asked.longest, asked.folder)
         took = time.perf_counter() - started
         print(f"{cell.group}: {cell.task} in {cell.model}: {took:.1f} s", flush=True)
     text = page(table, asked, machine(torch.device("cpu")))
