@@ -22,6 +22,7 @@ from acdc_pipeline.specs.names import COMPARED
 from acdc_pipeline.workflows.ablations import compare_ablations, donors_from_runs
 from acdc_pipeline.workflows.measured import measured_metrics
 from tests import checkpoints
+from tests.compiled_bench import compiled_bench
 from tests.oracles.hooked_gpt2 import logprobs, outputs
 from tests.tokenizers import word_tokenizer
 
@@ -119,6 +120,32 @@ def test_ablations_are_those_of_plain_hooks_with_the_donors_named(models):
                 expected.mean[metric],
                 nothing.mean[metric],
             )
+
+
+def test_donors_of_positional_circuits_are_read_at_the_same_positions():
+    bench = compiled_bench("compiled-sum", n=6, positions="spans")
+    topology = bench.weights.topology
+    kept = [edge for number, edge in enumerate(topology.edges) if number % 3]
+    circuit, names = Circuit(topology, frozenset(kept)), ["kl"]
+    whole, nothing = (score(bench, x, names) for x in (bench.logits, circuit_logits(bench, ())))
+    own = score(bench, circuit_logits(bench, kept), names)
+    metrics = measured_metrics(own, whole, nothing, names, 0)
+    found = compare_ablations(
+        bench, "corrupted", circuit, metrics, "kl", ["adversarial"], forwards=9, seed=0
+    )["adversarial"]
+    assert found.donors is not None
+    assert found.metrics["kl"].circuit >= own.mean["kl"]
+    donors, pool = (
+        donors_from_runs(found.donors),
+        torch.cat([bench.clean.outputs, bench.ablated], 1),
+    )
+    ablated = torch.stack([pool[source, of.tolist()] for source, of in enumerate(donors)])
+    again = score(
+        replace(bench, ablated=ablated),
+        circuit_logits(replace(bench, ablated=ablated), kept),
+        names,
+    )
+    assert again.mean["kl"] == pytest.approx(found.metrics["kl"].circuit, abs=1e-12)
 
 
 @pytest.mark.parametrize("removed", [["m0"], ["a0.h1", "m1"]])

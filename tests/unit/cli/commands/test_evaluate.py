@@ -127,8 +127,11 @@ def test_evaluate_by_default_measures_what_takes_one_forward_a_circuit(capsys, s
     assert document["curve"] is not None
     rest = ("completeness", "worst_knockouts", "minimality", "causal_scrubbing", "fresh_prompts")
     assert {document[name] for name in (*rest, "stability", "transfer", "not_scrubbed")} == {None}
+    assert list(document["ablations"]) == ["corrupted", "zero", "mean"]
     out = acdc(capsys, "evaluate", run[:8]).out
     assert "in kl, 1.00 (1.00 to 1.00) in logit_diff" in out
+    (corrupted,) = (line.split() for line in out.splitlines() if line.startswith("corrupted "))
+    assert corrupted[:4] == ["corrupted", "1.00", "(1.00", "to"]
     assert "forced choice  100.0% (model 100.0%" in out
     for word in ("completeness", "minimality", "scrubbing", "stability", "transfer"):
         assert word not in out
@@ -147,6 +150,23 @@ def test_evaluate_full_measures_every_part_and_says_which(capsys, store_url: str
     assert document["fresh_prompts"] is None
     assert ": transfer: part 11 of 11" in outcome.err
     assert ": stability: 50% done" not in outcome.err  # no five seconds have gone by
+
+
+def test_evaluate_under_each_ablation_says_what_separate_evaluations_say(capsys):
+    given = ("compiled_sum", "zoo:compiled-sum", "--edges", truth_text("compiled-sum"))
+    more = ("--prompts", "6", "--null", "0", "--ablations", "all", "--adversarial", "8", "--json")
+    found = {
+        name: acdc(capsys, "evaluate", *given, "--ablation", name, *more).document
+        for name in ("corrupted", "zero", "mean")
+    }
+    for one in found.values():
+        assert list(one["ablations"]) == [*found, "resample", "adversarial"]
+        for name, other in found.items():
+            assert one["ablations"][name]["metrics"] == other["metrics"]
+        donors = one["ablations"]["adversarial"]["donors"]
+        # every prompt names a donor for each of the sources
+        assert {sum(n for _, n in of_prompt) for of_prompt in donors} == {6}
+    acdc(capsys, "evaluate", *given, "--ablations", "median").refuses("'median'", "'mean'")
 
 
 def test_evaluate_option_with_an_amount_switches_on_its_part_alone(capsys, store_url: str):
