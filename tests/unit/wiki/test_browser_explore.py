@@ -101,6 +101,21 @@ def test_scatter_is_read_by_keys_alone(tab: Callable[..., Tab], site: Site):
     page.page.wait_for_url(f"**/m/zoo-attn-2l/{name}.html")
 
 
+def test_point_under_the_pointer_is_a_link_with_a_tooltip(tab: Callable[..., Tab]):
+    page = tab()
+    page.open(f"scatter.html?x={X}&y={Y}&kind=induction")
+    page.page.locator(".plane").press("ArrowRight")
+    point = page.page.locator(".plane .point")
+    name, box = str(point.get_attribute("aria-label")), point.bounding_box()
+    assert box is not None
+    assert "induction" in name
+    page.page.locator("h1").hover()
+    page.page.mouse.move(box["x"] + 7, box["y"] + 10)
+    assert page.page.locator(".plane .tip").inner_text() == name
+    page.page.mouse.click(box["x"] + 7, box["y"] + 10)
+    page.page.wait_for_url(f"**/{name.split(maxsplit=1)[0]}.html")
+
+
 @pytest.mark.parametrize("scheme", ["file", "http"])
 def test_edge_of_a_drawing_and_its_row_light_each_other(
     tab: Callable[..., Tab], site: Site, scheme: str
@@ -194,3 +209,53 @@ def test_tokens_show_their_sources_and_two_heads_follow_each_other(
     said = views.nth(0).locator(".att-said").inner_text()
     assert said.startswith(f"From {document['texts'][1]['tokens'][6]} (7) it looks at")
     assert views.nth(0).locator(".cols li").all_text_contents() == document["texts"][1]["tokens"]
+
+
+def test_drawing_by_position_is_pinned_filtered_and_panned_by_mouse(
+    tab: Callable[..., Tab], site: Site
+):
+    model = next(model for model in site.models if model.slug == "zoo-gpt2-4l-s0")
+    series = next(series for series in model.circuits["ioi"] if series.by_span)
+    page = tab()
+    page.open("t/ioi/spans/zoo-gpt2-4l-s0.html")
+    assert page.page.locator(".edge-list tr.drawn").count() == len(series.edges)
+    span = series.shape.spans[-1]
+    page.page.select_option("[name=at]", span)
+    keys = {k for k, at in series.edges.items() if at[series.first_shown] and k[3] == span}
+    shown = page.page.locator("svg.circuit g.edge:not(.off):not(.out)")
+    names = set(shown.evaluate_all("all => all.map(e => e.getAttribute('aria-label'))"))
+    assert len(names) == len(keys) > 0
+    assert all(f"at {span}" in name for name in names)
+    at = shown.first.evaluate(
+        """edge => {
+             edge.scrollIntoView({block: "center", inline: "center"});
+             const path = edge.querySelector(".hit");
+             for (let share = 0.2; share < 0.9; share += 0.05) {
+               const point = path.getPointAtLength(share * path.getTotalLength());
+               const {x, y} = point.matrixTransform(edge.ownerSVGElement.getScreenCTM());
+               if (document.elementFromPoint(x, y).closest(".edge") === edge) return [x, y];
+             }
+           }"""
+    )
+    page.page.mouse.click(at[0], at[1])
+    row = page.page.locator(".edge-list tr.hot")
+    cells = row.locator("td").all_inner_texts()
+    said = page.page.locator(".figure-tip").inner_text()
+    assert said.startswith(f"{cells[0]} → {cells[1]}")
+    assert row.is_visible()
+    assert "pin=" in page.page.url
+    page.page.locator(".unpin").click()
+    assert "pin=" not in page.page.url
+    # a drawing larger than its frame moves with the pointer
+    figure = page.page.locator(".figure")
+    for _ in range(4):
+        page.page.locator("[aria-label='Zoom in']").click()
+    figure.evaluate("figure => { figure.scrollLeft = figure.scrollTop = 0; }")
+    figure.scroll_into_view_if_needed()
+    box = figure.bounding_box()
+    assert box is not None
+    page.page.mouse.move(box["x"] + 40, box["y"] + 40)
+    page.page.mouse.down()
+    page.page.mouse.move(box["x"] + 10, box["y"] + 25)
+    page.page.mouse.up()
+    assert figure.evaluate("figure => [figure.scrollLeft, figure.scrollTop]") == [30, 15]
