@@ -12,9 +12,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from acdc_pipeline.engine.search.mask_search import Mask
+import numpy as np
+from jaxtyping import Bool
+
 from acdc_pipeline.graph import Edge, Topology
 from acdc_pipeline.graph.consensus import Consensus, OrGroup, Role
+
+Mask = Bool[np.ndarray, " edge"]
+"""Which of `Topology.edges` a circuit has."""
 
 Measure = Callable[[Sequence[Mask]], list[float]]
 """The metric of circuits on all prompts, oriented so that higher is worse."""

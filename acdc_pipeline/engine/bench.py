@@ -107,20 +107,29 @@ class Bench:
 
     def search_without(
         self, edges: Collection[Edge], objective: Objective, *, memory: int
-    ) -> Search[Any] | None:
-        """A search from the model without `edges`, as `search` is from the whole model.
-
-        None where heads are coupled, edges live in spans, or outputs are in a `spill`.
-        """
-        if self.weights.coupled or self.weights.spans is not None or self.spill is not None:
-            return None
+    ) -> Search[Any]:
+        """A search from the model without `edges`, as `search` is from the whole model."""
+        if self.weights.one_span is not None:
+            plain = [Edge.into(e.src, replace(e.receiver, span=None)) for e in edges]
+            found = self.without_one_span.search_without(plain, objective, memory=memory)
+            found.ignored_span = self.weights.one_span
+            return found
         plan, without = self.memory_plan(), by_receiver(edges)
-        plan.require(memory)
-        clean = run_without(self.weights, self.prompts, self.ablated, without)
-        # The outputs without the edges are held beside those of the whole model.
-        left = memory - 2 * plan.sources
-        model = (self.weights, clean, self.ablated, self.layout, objective, left, plan)
-        return SubgraphSearch(*model, without=without)
+        left = memory
+        if self.spill is None:
+            plan.require(memory)
+            # The outputs without the edges are held beside those of the whole model.
+            left = memory - 2 * plan.sources
+        clean = run_without(
+            self.weights, self.prompts, self.ablated, without, self.layout, self.spill
+        )
+        model = (self.weights, clean, self.ablated, self.layout, objective, left)
+        if self.weights.spans is not None:
+            search = PositionalCoupledSearch if self.weights.coupled else PositionalSearch
+            return search(*model, self.spill, without)
+        if self.weights.coupled:
+            return CoupledSearch(*model, self.spill, without)
+        return SubgraphSearch(*model, plan, self.spill, without)
 
     def memory_plan(self) -> MemoryPlan:
         """The memory that a search of this model on these prompts takes."""

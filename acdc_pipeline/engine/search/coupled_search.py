@@ -34,6 +34,7 @@ from acdc_pipeline.engine.search.model_search import ModelSearch
 from acdc_pipeline.engine.search.speculation import PlannedState
 from acdc_pipeline.engine.slots import finish_slot, normalise_mixed, project_slot, split_gate
 from acdc_pipeline.engine.spill import Spill, tensor_dict
+from acdc_pipeline.engine.without_edges import Without
 from acdc_pipeline.graph import LOGITS, Node, NodeKind, Receiver, Slot, mixer
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -48,6 +49,7 @@ class CoupledSearch(ModelSearch[None]):
     Attributes:
         inputs: what each visited receiver reads while every source is clean: ablated outputs on
             removed edges. Receivers that were never visited read every source.
+        absent: the sources of edges that the model lacks from the beginning, `clean` included.
     """
 
     max_states = 128
@@ -62,8 +64,11 @@ class CoupledSearch(ModelSearch[None]):
         objective: Objective,
         memory: int,
         spill: Spill | None = None,
+        without: Without | None = None,
     ) -> None:
         super().__init__(weights, clean, layout, objective, memory)
+        self.without = without or {}
+        self.absent = {source for sources in self.without.values() for source in sources}
         self.streams = streams_from_outputs(weights, clean)
         self.difference = subtract_outputs(ablated, clean, spill).flatten(1, 2)
         self.inputs: dict[Receiver, Float[Tensor, "rows d_model"]] = tensor_dict(spill)
@@ -105,6 +110,33 @@ class CoupledSearch(ModelSearch[None]):
             return Needed.EVERY
         return self.needed_heads(receiver.node.layer) or Needed.ANSWERS
 
+    def follows(self, node: Node) -> bool:
+        """Whether the changes of a node are kept apart from the sum of all."""
+        return node in self.readers or node in self.absent
+
+    def lacks(self, receiver: Receiver) -> bool:
+        """Whether a receiver, given by its key, lacks edges from the beginning."""
+        return receiver in self.without
+
+    def clean_stream(self, receiver: Receiver) -> Float[Tensor, "rows d_model"]:
+        """What a receiver, given by its key, reads at every row while every source is clean."""
+        stream = self.streams.read_by(receiver).flatten(0, 1)
+        for source in self.without.get(receiver, ()):
+            stream = stream + self.difference[self.topology.source_index[source]]
+        return stream
+
+    def unvisited_change(
+        self, receiver: Receiver, changed: Mapping[Node, Stream], stream: Stream
+    ) -> Stream:
+        """By how much the input of a receiver changes that was never visited, given by its key.
+
+        Arguments are those of `carried`; so is the result, at the rows that `stream` has.
+        """
+        for source in self.without.get(receiver, ()):
+            if source in changed:
+                stream = stream - changed[source]
+        return stream
+
     def key(self, receiver: Receiver) -> Receiver:
         """The key of a receiver in `inputs`."""
         return receiver
@@ -138,8 +170,13 @@ class CoupledSearch(ModelSearch[None]):
         return True
 
     def _open(self, receiver: Receiver) -> None:
-        stream = self.streams.read_by(receiver).flatten(0, 1)
-        self.inputs[receiver] = self.layout.select(stream, self.needed(receiver))
+        self.inputs[receiver] = self.layout.select(
+            self.clean_stream(receiver), self.needed(receiver)
+        )
+
+    def _whole_model(self) -> float:
+        whole = self.layout.at_answers(self.clean_stream(self.key(Receiver(LOGITS))))
+        return float(self.objective(whole[None])[0])
 
     def _remove(self, receiver: Receiver, source: Node) -> None:
         super()._remove(receiver, source)
@@ -250,7 +287,7 @@ class _Suffix:
     def _run_mlp(self, layer: int, stream: Rows) -> None:
         """Add what the MLP of a layer writes more than when clean, or each node that it has."""
         nodes = self.topology.mlp_nodes(layer)
-        alive = [node in self.search.readers for node in nodes]
+        alive = [self.search.follows(node) for node in nodes]
         if not nodes or (not any(alive) and self.rows is Needed.ANSWERS):
             return
         inputs: list[Rows] = []
@@ -258,8 +295,9 @@ class _Suffix:
             if receiver in self.search.inputs:
                 inputs.append(self._input(receiver, stream))
             else:
-                clean_stream = self.search.streams.read_by(receiver).flatten(0, 1)
-                inputs.append(self.layout.select(clean_stream, self.rows) + stream)
+                clean_stream = self.search.clean_stream(receiver)
+                change = self.search.unvisited_change(receiver, self.changed, stream)
+                inputs.append(self.layout.select(clean_stream, self.rows) + change)
         x = inputs[0][None] if len(inputs) == 1 else torch.stack(torch.broadcast_tensors(*inputs))
         written = run_mlp_nodes(self.weights.blocks[layer], x, range(len(nodes)))
         for node, lives, output in zip(nodes, alive, written, strict=True):
@@ -276,11 +314,12 @@ class _Suffix:
         if receiver in self.search.inputs:
             x = self._input(receiver, self.stream)
         else:
-            x = self.search.streams.read_by(receiver).flatten(0, 1) + self.stream
+            change = self.search.unvisited_change(receiver, self.changed, self.stream)
+            x = self.search.clean_stream(receiver) + change
         clean = self.layout.select(self.search.clean.outputs[source].flatten(0, 1), needed)
         written = run_mixer_rows(self.weights.blocks[layer], x, self.layout)
         change = self.layout.select(written, needed) - clean
-        return {node: change} if node in self.search.readers else {}, change
+        return {node: change} if self.search.follows(node) else {}, change
 
     def _run_heads(self, layer: int, needed: Needed) -> tuple[dict[Node, Rows], Rows]:
         """By how much living heads of a layer, and all together, write more than when clean."""
@@ -289,7 +328,7 @@ class _Suffix:
         z = self._mixed_values(layer, nodes, needed)
         flat = z.permute(1, 2, 0, 3).flatten(2)
         total = flat @ widen(block.attention.w_o, flat).flatten(0, 1)
-        alive = [node for node in nodes if node in self.search.readers]
+        alive = [node for node in nodes if self.search.follows(node)]
         rows = [node.head for node in alive if node.head is not None]
         raw = project(z[rows].flatten(1, 2), block.attention.w_o[rows], None)
         parts = raw.unflatten(1, z.shape[1:3])
@@ -336,6 +375,8 @@ class _Suffix:
         receivers = [Receiver(node, slot) for node in nodes]
         own = [i for i, r in enumerate(receivers) if r in self.search.inputs]
         rest = [i for i, r in enumerate(receivers) if r not in self.search.inputs]
+        lacking = [i for i in rest if self.search.lacks(receivers[i])]
+        rest = [i for i in rest if i not in lacking]
         n_rows = self.layout.n_rows(needed)
         width = block.attention.matrices[slot].shape[2]
         out = self.delta.new_empty(len(nodes), self.n_states, n_rows, width)
@@ -343,6 +384,10 @@ class _Suffix:
         inputs = [(rest, self.layout.select(stream, needed)[None])] if rest else []
         if own:
             inputs.append((own, torch.stack([self._input(receivers[i], self.stream) for i in own])))
+        for i in lacking:
+            change = self.search.unvisited_change(receivers[i], self.changed, self.stream)
+            x = self.layout.select(self.search.clean_stream(receivers[i]) + change, needed)
+            inputs.append(([i], x[None]))
         for heads, x in inputs:
             flat = normalise(x, block.norm_attn).flatten(1, 2)
             projected = project_slot(block.attention, slot, heads, flat)

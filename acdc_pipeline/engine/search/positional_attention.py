@@ -61,16 +61,23 @@ class PositionalAttention:
         other.parts = {node: parts.copy() for node, parts in self.parts.items()}
         return other
 
-    def open(self, node: Node, read: Sequence[str], stream: Float[Tensor, "rows d_model"]) -> int:
-        """Start `node`, which is read in some spans, from the clean residual `stream` of all rows.
+    def open(
+        self,
+        node: Node,
+        read: Sequence[str],
+        streams: Mapping[Slot, Float[Tensor, "rows d_model"]],
+    ) -> int:
+        """Start `node`, which is read in some spans, from what its slots read at all rows.
 
         Returns the bytes that it takes.
         """
         assert node.layer is not None
-        x, every = stream[None, None], (self.layout.batch, self.layout.pos)
+        every = (self.layout.batch, self.layout.pos)
         parts: Parts = {}
         for slot in ("k", "v"):
+            x = streams[slot][None, None]
             parts[slot, None], _ = self._project(node.layer, [node], slot, x, every, self.positions)
+        x = streams["q"][None, None]
         inputs: SpanInputs = {("q", span): self.spans[span].select(x) for span in read}
         parts |= self._run_queries(node.layer, [node], read, inputs, parts)
         self.update(node, {key: part[0, 0] for key, part in parts.items()})

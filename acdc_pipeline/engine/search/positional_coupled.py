@@ -44,12 +44,38 @@ class PositionalCoupledSearch(CoupledSearch):
         visited = [r for r in self.topology.in_spans([receiver]) if r in self.kept]
         masks = {r: self.layout.select(self._rows_of[r.span], at_rows) for r in visited}
         elsewhere = 1 - sum(masks.values())
-        total = self.inputs[receiver][None] + self.layout.select(stream, needed) * elsewhere
+        unread = self.unvisited_change(receiver, changed, stream)
+        total = self.inputs[receiver][None] + self.layout.select(unread, needed) * elsewhere
         for source, rows in changed.items():
             kept = [masks[r] for r in visited if source in self.kept[r]]
             if kept:
                 total = total + self.layout.select(rows, needed) * sum(kept)
         return total
+
+    def lacks(self, receiver: Receiver) -> bool:
+        return any(one in self.without for one in self.topology.in_spans([receiver]))
+
+    def clean_stream(self, receiver: Receiver) -> Float[Tensor, "rows d_model"]:
+        stream = self.streams.read_by(receiver).flatten(0, 1)
+        for one in self.topology.in_spans([receiver]):
+            for source in self.without.get(one, ()):
+                difference = self.difference[self.topology.source_index[source]]
+                stream = stream + difference * self._rows_of[one.span]
+        return stream
+
+    def unvisited_change(
+        self, receiver: Receiver, changed: Mapping[Node, Stream], stream: Stream
+    ) -> Stream:
+        every = stream.shape[1] == self.layout.n_rows(Needed.EVERY)
+        for one in self.topology.in_spans([receiver]):
+            if one in self.kept:
+                continue
+            rows = self._rows_of[one.span]
+            for source in self.without.get(one, ()):
+                if source in changed:
+                    at = rows if every else self.layout.at_answers(rows)
+                    stream = stream - changed[source] * at
+        return stream
 
     def _open(self, receiver: Receiver) -> None:
         if self.key(receiver) not in self.inputs:

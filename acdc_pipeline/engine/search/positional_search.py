@@ -31,6 +31,7 @@ from acdc_pipeline.engine.search.speculation import PlannedState
 from acdc_pipeline.engine.search.state_batch import Scratch
 from acdc_pipeline.engine.span_rows import answers_in_span, rows_of_spans
 from acdc_pipeline.engine.spill import Spill
+from acdc_pipeline.engine.without_edges import Without
 from acdc_pipeline.graph import LOGITS, Node, Receiver
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -54,11 +55,13 @@ class PositionalSearch(ChangeSearch[PositionalBatch]):
         objective: Objective,
         memory: int,
         spill: Spill | None = None,
+        without: Without | None = None,
     ) -> None:
         super().__init__(weights, clean, layout, objective, memory)
+        self.without = without or {}
         self.spans = rows_of_spans(layout, self.topology.spans)
         self.circuit = PositionalState(
-            weights, clean, ablated, layout, self.spans, self.kept, self.readers, spill
+            weights, clean, ablated, layout, self.spans, self.kept, self.readers, spill, without
         )
         self.answers = {
             name: answers_in_span(layout, self.spans[name]) for name in self.topology.answer_spans
@@ -95,6 +98,9 @@ class PositionalSearch(ChangeSearch[PositionalBatch]):
         numbers += len(layout.answer_row) * weights.w_u.shape[1]
         per_state = numbers * self.clean.outputs.element_size()
         return max(1, min(self.max_states, (self.memory - self.circuit.held) // per_state))
+
+    def _whole_model(self) -> float:
+        return float(self.objective(self.circuit.whole()[None])[0])
 
     def _final(
         self, receiver: Receiver, plan: Sequence[PlannedState]

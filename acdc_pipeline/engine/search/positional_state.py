@@ -28,6 +28,7 @@ from acdc_pipeline.engine.search.positional_attention import (
 from acdc_pipeline.engine.search.state_batch import Changes, CountedWork, Scratch
 from acdc_pipeline.engine.span_rows import SpanRows
 from acdc_pipeline.engine.spill import Spill, empty, tensor_dict
+from acdc_pipeline.engine.without_edges import Without
 from acdc_pipeline.graph import LOGITS, SLOTS, Node, Receiver, Slot
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -74,6 +75,8 @@ class PositionalState:
         kept: the sources that each visited receiver reads, as the search keeps it up to date.
         readers: for each source, the finished receivers that still read it, likewise.
         spill: where activations are kept; None for the device's memory.
+        without: the sources that receivers do not read from the beginning; `clean` is then the
+            model without these edges.
 
     Attributes:
         difference: by span, ablated minus clean output of every source.
@@ -95,7 +98,9 @@ class PositionalState:
         kept: Mapping[Receiver, list[Node]],
         readers: Mapping[Node, list[Receiver]],
         spill: Spill | None = None,
+        without: Without | None = None,
     ) -> None:
+        self.without = without or {}
         self.weights, self.topology, self.layout = weights, weights.topology, layout
         self.clean, self.spans = clean, spans
         self.kept, self.readers = kept, readers
@@ -254,9 +259,13 @@ class PositionalState:
         }
 
     def clean_input(self, receiver: Receiver) -> Float[Tensor, "rows d_model"]:
-        """What a receiver reads in the whole model."""
-        stream = self._streams.read_by(receiver).flatten(0, 1)
+        """What a receiver reads as long as its own edges and those before are whole."""
+        stream = self._stream(replace(receiver, span=None))
         return self.spans[span_of(receiver)].select(stream)
+
+    def whole(self) -> Float[Tensor, "answer d_model"]:
+        """What the logits read at the answers before anything is removed."""
+        return self.layout.at_answers(self._stream(Receiver(LOGITS)))
 
     def _recompute_heads(self, changes: Mapping[str, Changes], layer: int) -> None:
         visited = {
@@ -298,7 +307,7 @@ class PositionalState:
     def _recompute_input(self, changes: Mapping[str, Changes], receiver: Receiver) -> None:
         """Clean input, plus the difference of removed edges, plus the changes of kept sources."""
         total, span = self.clean_input(receiver), span_of(receiver)
-        kept = set(self.kept[receiver])
+        kept = {*self.kept[receiver], *self.without.get(receiver, ())}
         sources = self.topology.sources_of(receiver)
         removed = [float(source not in kept) for source in sources]
         if any(removed):
@@ -315,15 +324,25 @@ class PositionalState:
         if node.kind == "router":
             return
         if node.kind == "head":
-            stream = self._streams.read_by(Receiver(node, "q")).flatten(0, 1)
-            self.held += self.attention.open(node, self.read[node], stream)
+            streams = {slot: self._stream(Receiver(node, slot)) for slot in SLOTS}
+            self.held += self.attention.open(node, self.read[node], streams)
             return
         for span in self.read[node]:
             self.written[node, span] = self._clean_output(node, span)
             self.held += self.written[node, span].nbytes
         if node.kind == "mixer":
-            self.streams_in[node] = self._streams.read_by(Receiver(node)).flatten(0, 1)
+            self.streams_in[node] = self._stream(Receiver(node))
             self.held += self.streams_in[node].nbytes
+
+    def _stream(self, receiver: Receiver) -> Float[Tensor, "rows d_model"]:
+        """What the receivers of all spans read, given without a span, before edges are removed."""
+        stream = self._streams.read_by(receiver).flatten(0, 1)
+        for span, rows in self.spans.items():
+            for source in self.without.get(replace(receiver, span=span), ()):
+                stream = stream.clone()
+                difference = self.difference[span][self.topology.source_index[source]]
+                rows.scatter(stream, rows.select(stream) + difference)
+        return stream
 
     def _set_stream(self, receiver: Receiver) -> None:
         """Take over the input of a mixer's receiver into what the mixer reads everywhere."""

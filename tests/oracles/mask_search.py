@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-import numpy as np
-from jaxtyping import Bool
-
+from acdc_pipeline.algorithms.consensus import Mask
 from acdc_pipeline.engine.search.search import Search
 from acdc_pipeline.engine.search.speculation import PlannedState
 from acdc_pipeline.engine.without_edges import by_receiver
 from acdc_pipeline.graph import Edge, Node, Receiver, Topology
-
-Mask = Bool[np.ndarray, " edge"]
-"""Which of `Topology.edges` a circuit has."""
 
 
 class MaskSearch(Search[None]):
