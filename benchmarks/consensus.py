@@ -19,7 +19,8 @@ import torch
 from acdc_pipeline.algorithms import AcdcResult, acdc
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.evaluation import objective_for
-from acdc_pipeline.execution.consensus_run import ConsensusSearches, FoundConsensus, find_consensus
+from acdc_pipeline.execution.consensus_run import FoundConsensus, find_consensus
+from acdc_pipeline.execution.consensus_searches import ConsensusSearches
 from acdc_pipeline.execution.plan import plan_run
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.specs import AcdcMethod, find_task, method_for
@@ -73,8 +74,11 @@ def _one(bench: Bench, method: AcdcMethod, budget: int) -> AcdcResult:
         )
 
 
-def _many(bench: Bench, method: AcdcMethod, budget: int) -> FoundConsensus:
-    return find_consensus(ConsensusSearches(bench, method, 0, budget))
+def _many(bench: Bench, method: AcdcMethod, budget: int) -> tuple[FoundConsensus, int]:
+    """The consensus, and the states that its searches evaluated."""
+    searches = ConsensusSearches(bench, method, 0, budget)
+    found = find_consensus(searches)
+    return found, searches.states_evaluated - found.stand_in_states
 
 
 def _cpu(run: Callable[[], object]) -> float:
@@ -97,17 +101,21 @@ def _command(given: argparse.Namespace, searches: int) -> float:
 
 
 def _print(
-    given: argparse.Namespace, seconds: dict[str, float], one: AcdcResult, many: FoundConsensus
+    given: argparse.Namespace,
+    seconds: dict[str, float],
+    one: AcdcResult,
+    found: tuple[FoundConsensus, int],
 ) -> None:
+    many, in_searches = found
     work = many.details["consensus"]
     one_text = f"{len(one.decisions):,} edges tested, {len(one.circuit)} kept"
     print(f"one search:        {seconds['one']:7.2f} s  {one_text}")
     ratio = seconds["many"] / seconds["one"]
     print(f"{given.searches} searches:       {seconds['many']:7.2f} s  {ratio:.1f} times")
-    stand_ins, states = len(work["stand_in_searches"]), work["stand_in_states_evaluated"]
+    stand_ins, states = len(work["stand_in_searches"]), many.stand_in_states
     print(
         f"                   {many.details['edges_tested']:,} edges tested in "
-        f"{work['states_evaluated']:,} states; {stand_ins} searches for stand-ins, {states:,} "
+        f"{in_searches:,} states; {stand_ins} searches for stand-ins, {states:,} "
         f"states; {work['circuits_measured']} circuits measured"
     )
     ratio = seconds["command many"] / seconds["command"]

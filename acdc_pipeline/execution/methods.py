@@ -17,7 +17,8 @@ from acdc_pipeline.engine.search.search import Search
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation.own_metric import no_gradient_anywhere
 from acdc_pipeline.execution.checkpoint import BoundCheckpoint
-from acdc_pipeline.execution.consensus_run import ConsensusSearches, find_consensus
+from acdc_pipeline.execution.consensus_run import Elsewhere, find_consensus
+from acdc_pipeline.execution.consensus_searches import ConsensusSearches
 from acdc_pipeline.execution.problem import Advance, BenchProblem, Problem
 from acdc_pipeline.execution.progress import Progress
 from acdc_pipeline.graph import Circuit, Decision, Edge, Receiver, Topology
@@ -70,6 +71,7 @@ class PreparedRun:
         checkpoint: the decisions of an earlier attempt, and the store for those of this one.
         shared: what earlier runs at other sizes left for this one, which leaves its own there;
             None for a run on its own.
+        elsewhere: lets other workers run searches of a consensus; None for this process.
     """
 
     run: RunSpec
@@ -78,6 +80,7 @@ class PreparedRun:
     progress: Progress
     checkpoint: BoundCheckpoint
     shared: SharedWork | None = None
+    elsewhere: Elsewhere | None = None
 
     @contextmanager
     def search_progress(self) -> Iterator[None]:
@@ -180,14 +183,9 @@ def _run_acdc(prepared: PreparedRun, method: AcdcMethod) -> MethodResult:
 
 
 def _run_consensus(prepared: PreparedRun, method: AcdcMethod) -> MethodResult:
-    """Run ACDC several times; an interrupted consensus starts again."""
+    """Run ACDC several times, continuing from the finished searches in the checkpoint."""
     problem = prepared.problem
-    if not isinstance(problem, BenchProblem):
-        raise InvalidInput(
-            "a consensus is found in one process",
-            field="consensus",
-            fix="leave out the shards, or the consensus",
-        )
+    assert isinstance(problem, BenchProblem), "a consensus is not spread over prompts"
     topology = problem.topology
     tested, kept, total = 0, 0, topology.n_edges * method.consensus
 
@@ -203,7 +201,7 @@ def _run_consensus(prepared: PreparedRun, method: AcdcMethod) -> MethodResult:
         searches = ConsensusSearches(
             problem.bench, method, prepared.run.seed, prepared.memory, on_decision
         )
-        found = find_consensus(searches)
+        found = find_consensus(searches, prepared.checkpoint, prepared.elsewhere)
     finally:
         prepared.progress.finish()
     return MethodResult(

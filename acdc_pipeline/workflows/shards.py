@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from acdc_pipeline.execution.shards.worker import ShardedWorker
     from acdc_pipeline.execution.worker import Worker
     from acdc_pipeline.models.memory.held import HeldModel
-    from acdc_pipeline.specs import CircuitMethod, ModelRef, WorkerProfile
+    from acdc_pipeline.specs import ModelRef, WorkerProfile
 
 MAX_SHARDS = 1_000
 """Workers of one run, as in worker profiles."""
@@ -80,7 +80,6 @@ def spread(
     memory: int | None = None,
     threads: int | None = None,
     model: ModelRef | HeldModel | None = None,
-    method: CircuitMethod | None = None,
     written: Callable[[str], str] = str,
     report: Callable[[str], None] = lambda message: None,
 ) -> Callable[[], Worker | ShardedWorker]:
@@ -92,26 +91,16 @@ def spread(
         shards: the largest number of processes; None for this process alone.
         device, memory, threads: see `local_sharded_worker`.
         model: the model, where it may be one in memory.
-        method: the method, where all runs have the same one.
         written: how errors write the name of a parameter.
         report: receives a message where fewer processes take part, or one was lost.
 
     Raises:
-        InvalidInput: it is not a number of workers, the method is a consensus, or the model is in
-            the memory of this process, which others do not see.
+        InvalidInput: it is not a number of workers, or the model is in the memory of this process,
+            which others do not see.
     """
     check_shards(shards)
     if shards is None:
         return make_worker
-    from acdc_pipeline.specs import AcdcMethod
-
-    if isinstance(method, AcdcMethod) and method.consensus:
-        raise InvalidInput(
-            f"cannot go with {written('consensus')}, whose searches share one process",
-            where="discover",
-            field=written("shards"),
-            fix="leave out one of both",
-        )
     from acdc_pipeline.models.memory.held import HeldModel
 
     if isinstance(model, HeldModel):

@@ -335,7 +335,6 @@ def discover(
             device=device,
             memory=memory_budget,
             threads=thread_count,
-            method=chosen,
             written=shared.option_name,
             report=_report,
         )

@@ -23,7 +23,14 @@ from acdc_pipeline.execution.shards.problem import ShardedProblem
 from acdc_pipeline.execution.shards.shard import ShardFacts
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.models.device import resolve_dtype
-from acdc_pipeline.specs import ProfileMethod, RunSpec, ScoredMethod, SearchMethod, TaskSpec
+from acdc_pipeline.specs import (
+    AcdcMethod,
+    ProfileMethod,
+    RunSpec,
+    ScoredMethod,
+    SearchMethod,
+    TaskSpec,
+)
 from acdc_pipeline.specs.names import MetricKey
 from acdc_pipeline.store import RunRecord
 from acdc_pipeline.text import pluralize
@@ -35,11 +42,16 @@ def is_spread(run: RunSpec) -> bool:
     The function of a metric of one's own stays in this process, and so does its run.
     """
     method = run.method
-    if named_metric(run) is not None:
+    if named_metric(run) is not None or is_consensus(run):
         return False
     if isinstance(method, SearchMethod):
         return True
     return isinstance(method, ScoredMethod) and method.spread is not None
+
+
+def is_consensus(run: RunSpec) -> bool:
+    """Whether whole searches of `run` are spread, and not its prompts."""
+    return isinstance(run.method, AcdcMethod) and run.method.consensus > 0
 
 
 class ShardedWorker:
@@ -86,12 +98,14 @@ class ShardedWorker:
         """Return the result of `run`: the same to the bit for every number of workers.
 
         Arguments and errors are those of `Worker.execute`. A run that cannot be spread is executed
-        by one worker alone; of a head profile, the others measure parts.
+        by one worker alone; of a head profile the others measure parts, and of a consensus they run
+        groups of searches.
         """
         self.losses = []
         if not is_spread(run):
             alone = self._one_alone()
-            if not isinstance(run.method, ProfileMethod):
+            in_parts = isinstance(run.method, ProfileMethod) or is_consensus(run)
+            if not in_parts or named_metric(run) is not None:
                 self._note(
                     f"this run of '{run.method.name}' cannot be spread: one worker computes it"
                 )

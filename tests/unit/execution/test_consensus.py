@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 
 import pytest
 import torch
@@ -10,7 +12,11 @@ import torch
 from acdc_pipeline.algorithms import acdc
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.evaluation import objective_for
-from acdc_pipeline.execution.consensus_run import ConsensusSearches, FoundConsensus, find_consensus
+from acdc_pipeline.execution import consensus_run
+from acdc_pipeline.execution.checkpoint import BoundCheckpoint, NoCheckpoint
+from acdc_pipeline.execution.consensus_run import Elsewhere, FoundConsensus, find_consensus
+from acdc_pipeline.execution.consensus_searches import ConsensusSearches, Log
+from acdc_pipeline.graph import Decision
 from acdc_pipeline.graph.search_order import RandomOrder
 from acdc_pipeline.models.zoo import compiled
 from acdc_pipeline.prompts.prompt_set import pick_prompts
@@ -63,7 +69,8 @@ def independent_circuits(bench: Bench, chosen: AcdcMethod) -> list[frozenset[obj
 
 
 @pytest.mark.parametrize(
-    ("name", "ablation", "threshold"), [("gpt2", "mean", 1e-4), ("gemma2", "corrupted", 0.01)]
+    ("name", "ablation", "threshold"),
+    [("gpt2", "mean", 1e-4), ("gemma2", "corrupted", 0.01)],
 )
 def test_shares_are_those_of_searches_that_share_nothing(
     name: str, ablation: Ablation, threshold: float
@@ -79,6 +86,51 @@ def test_shares_are_those_of_searches_that_share_nothing(
         share = sum(edge in circuit for circuit in alone) / len(alone)
         assert found.consensus.share(edge) == share == found.circuit.scores[edge]
     assert found.details["consensus"]["sizes"] == [len(circuit) for circuit in alone]
+
+
+class Saved(NoCheckpoint):
+    """Keeps what is offered, and gives the decisions that it was made with."""
+
+    def __init__(self, given: Log = ()) -> None:
+        self.given, self.offered = given, list[Log]()
+
+    def load(self, conditions: Mapping[str, str]) -> Log:
+        return self.given
+
+    def offer(self, decisions: Sequence[Decision], conditions: Mapping[str, str]) -> None:
+        self.offered.append(tuple(decisions))
+
+
+def test_interrupted_consensus_keeps_finished_searches(monkeypatch):
+    monkeypatch.setattr(consensus_run, "GROUP", 2)
+    weights = tiny_models.weights("gpt2")
+    bench = set_up(weights, random_prompts(3, 4, weights.w_e.shape[0]), "corrupted")
+    whole, tested = Saved(), list[Decision]()
+
+    def find(saved: Saved, elsewhere: Elsewhere | None = None) -> FoundConsensus:
+        tested.clear()
+        searches = ConsensusSearches(bench, method(1e-3, 6), 0, 2**28, tested.append)
+        return find_consensus(searches, BoundCheckpoint(saved, {}), elsewhere)
+
+    found = find(whole)
+    assert [sum(d.step == 0 for d in log) for log in whole.offered] == [1, 2, 4, 6]
+    counts = [len(tested)]
+    for offered in whole.offered:
+        again = find(Saved(offered))
+        assert (again.consensus, again.details) == (found.consensus, found.details)
+        counts.append(len(tested))
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] - counts[-1] == len(whole.offered[-1])
+
+    def elsewhere(numbers: Sequence[int], first: Log) -> Future[list[Log]]:
+        other = ConsensusSearches(bench, method(1e-3, 6), 0, 2**28)
+        result: Future[list[Log]] = Future()
+        result.set_result(other.run_group(numbers, first))
+        return result
+
+    spread = find(Saved(), elsewhere)
+    assert (spread.consensus, spread.details) == (found.consensus, found.details)
+    assert len(tested) == counts[0]
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in REDUNDANT])

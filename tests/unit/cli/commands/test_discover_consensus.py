@@ -35,7 +35,6 @@ def test_progress_counts_the_edges_that_all_searches_keep(capsys, monkeypatch):
         (("--consensus", "1"), "--consensus: 1 is too small"),
         (("--consensus-line", "0.9"), "--consensus-line: is of a consensus"),
         (("--consensus-line", "0.9"), "give `--consensus` as well"),
-        (("--consensus", "4", "--shards", "2"), "--shards: cannot go with --consensus"),
         (("--consensus", "4", "--method", "eap"), "--consensus: method 'eap' has no such"),
         (("--consensus", "4", "--faithful", "0.9"), "--faithful: cannot go with --consensus"),
     ],
