@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import model_serializer, model_validator
+from pydantic import Field, model_serializer, model_validator
 
 from acdc_pipeline.errors import (
     AcdcError,
@@ -19,6 +19,7 @@ from acdc_pipeline.errors import (
     InvalidInput,
 )
 from acdc_pipeline.graph import Circuit, Edge, Topology
+from acdc_pipeline.graph.consensus import Consensus, Role
 from acdc_pipeline.graph.topology import LISTS
 from acdc_pipeline.models.fingerprint import Fingerprint
 from acdc_pipeline.regression.cell import CellSpec, differences
@@ -66,12 +67,48 @@ class GraphShape(Spec):
         return {name: value for name, value in write(self).items() if value or name not in LISTS}
 
 
+class ExpectedConsensus(Spec):
+    """What the searches of a consensus agreed on, without its OR groups; see `Consensus`."""
+
+    searches: int = Field(ge=2)
+    line: float = Field(ge=0, lt=1)
+    kept: dict[str, int]
+    roles: dict[str, Role]
+
+    @model_validator(mode="after")
+    def _check_edges(self) -> Self:
+        """Refuse edges that have only a count or only a role, and counts of more than all."""
+        if self.kept.keys() != self.roles.keys():
+            raise rejection("roles", "are not of the edges that were kept")
+        if not all(0 <= kept <= self.searches for kept in self.kept.values()):
+            raise rejection("kept", f"has more than {self.searches} searches, or less than none")
+        return self
+
+    @classmethod
+    def of(cls, consensus: Consensus) -> Self:
+        """Return it as it is stored in a baseline."""
+        return cls(
+            searches=consensus.searches,
+            line=consensus.line,
+            kept={str(edge): kept for edge, kept in consensus.kept.items()},
+            roles={str(edge): role for edge, role in consensus.roles.items()},
+        )
+
+    def consensus(self) -> Consensus:
+        """Return the consensus. Raises GraphError for what is no edge."""
+        kept = {Edge.parse(edge): count for edge, count in self.kept.items()}
+        roles = {Edge.parse(edge): role for edge, role in self.roles.items()}
+        return Consensus(self.searches, self.line, kept, roles)
+
+
 class Baseline(Spec):
     """The expected result of a cell, its conditions, and its tolerance.
 
     Args:
         reason: why the baseline was made or changed, in the words of its author.
         edges: the circuit's edges, each with its score; null where the method gives none.
+        consensus: of the searches that agree on the circuit; left out of the file where one search
+            found it.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -87,6 +124,11 @@ class Baseline(Spec):
     edges: dict[str, float | None]
     metrics: dict[str, float]
     tolerance: Tolerance
+    consensus: ExpectedConsensus | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_no_consensus(self, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {n: v for n, v in write(self).items() if n != "consensus" or v is not None}
 
     @model_validator(mode="after")
     def _check_limits(self) -> Self:
@@ -100,7 +142,10 @@ class Baseline(Spec):
         """Return the expected result. Raises GraphError for edges that the graph does not have."""
         topology = self.graph.topology()
         scores = {Edge.parse(e): score for e, score in self.edges.items() if score is not None}
-        return Finding(Circuit.of(topology, self.edges, scores), self.metrics)
+        agreed = None if self.consensus is None else self.consensus.consensus()
+        for edge in () if agreed is None else agreed.kept:
+            topology.check(edge)
+        return Finding(Circuit.of(topology, self.edges, scores), self.metrics, agreed)
 
 
 def baselines_folder(given: Path | None) -> Path:

@@ -11,12 +11,16 @@ from pydantic import Field
 
 from acdc_pipeline.graph import Circuit, Edge, Node
 from acdc_pipeline.graph.circuit import jaccard
+from acdc_pipeline.graph.consensus import Consensus
 from acdc_pipeline.regression import LEAST_SEEDS
 from acdc_pipeline.specs import Spec
 from acdc_pipeline.store import RunRecord
 
 EDGES, HEADS, SIZE, RANKING = "edges", "heads", "size", "ranking"
 """Statistics of circuits; every other statistic is a metric, by its name."""
+
+NECESSARY, SHARES = "necessary", "shares"
+"""Statistics of a consensus: necessary edges that were lost, and edges whose share moved."""
 
 MIN_RANKED = 3
 """Least number of shared edges for a rank correlation."""
@@ -38,10 +42,12 @@ class Finding:
         circuit: the circuit, with scores of its edges where the method gives any.
         metrics: metrics of the circuit and of the whole model (`model_…`) by name, and the
             `faithfulness` of the circuit if it has one.
+        consensus: of the searches that agree on the circuit; None for one search alone.
     """
 
     circuit: Circuit
     metrics: Mapping[str, float]
+    consensus: Consensus | None = None
 
     @property
     def heads(self) -> frozenset[Node]:
@@ -61,7 +67,7 @@ def finding_of(record: RunRecord) -> Finding:
     faithfulness = record.details.get("faithfulness")
     if faithfulness is not None:
         metrics["faithfulness"] = float(faithfulness)
-    return Finding(Circuit(found.topology, found.edges, scores), metrics)
+    return Finding(Circuit(found.topology, found.edges, scores), metrics, record.consensus)
 
 
 def distances(a: Finding, b: Finding) -> dict[str, float]:
@@ -70,7 +76,8 @@ def distances(a: Finding, b: Finding) -> dict[str, float]:
     `edges` and `heads` are 1 - Jaccard of the sets; `size` is the difference in edges; `ranking`
     is 1 - Spearman's correlation of |score| over the shared edges, and is left out where these are
     fewer than three or have equal scores; metrics, in their own unit, are compared where both
-    findings have them.
+    findings have them. Where both have a consensus, `necessary` is the number of edges that `a`
+    found necessary and the circuit of `b` lacks, and `shares` that of the edges whose share moved.
     """
     found = {
         EDGES: 1 - jaccard(a.circuit.edges, b.circuit.edges),
@@ -82,7 +89,32 @@ def distances(a: Finding, b: Finding) -> dict[str, float]:
         found[RANKING] = 1 - correlation
     for name in sorted(set(a.metrics) & set(b.metrics)):
         found[name] = abs(a.metrics[name] - b.metrics[name])
+    if a.consensus is not None and b.consensus is not None:
+        found[NECESSARY] = float(len(lost_necessary(a, b)))
+        found[SHARES] = float(len(moved_shares(a, b)))
     return found
+
+
+def lost_necessary(was: Finding, now: Finding) -> list[Edge]:
+    """Return the edges that the consensus of `was` found necessary and the circuit of `now` lacks.
+
+    Both findings have a consensus.
+    """
+    assert was.consensus is not None
+    return [edge for edge in was.consensus.having("necessary") if edge not in now.circuit.edges]
+
+
+def moved_shares(was: Finding, now: Finding) -> list[Edge]:
+    """Return the edges whose shares in two consensuses have intervals without a common point."""
+    before, after = was.consensus, now.consensus
+    assert before is not None
+    assert after is not None
+    moved = []
+    for edge in dict.fromkeys((*before.kept, *after.kept)):
+        (low, high), (new_low, new_high) = before.interval(edge), after.interval(edge)
+        if new_low > high or new_high < low:
+            moved.append(edge)
+    return moved
 
 
 def rank_correlation(a: Mapping[Edge, float], b: Mapping[Edge, float]) -> float | None:
@@ -114,7 +146,9 @@ def measure_tolerance(reference: Finding, others: Mapping[int, Finding]) -> Tole
     """Return the tolerance of a baseline.
 
     A limit is the largest measured distance: a change larger than that of any other sample of
-    prompts is drift. It is never below the effect of rounding, see `floor`.
+    prompts is drift. It is never below the effect of rounding, see `floor`. Where the reference has
+    a consensus, its circuit is held against that alone, which is from many samples already: no
+    necessary edge may be lost and no share may move, and the distances of circuits are not limited.
     """
     rows = [distances(reference, finding) for finding in others.values()]
     names = dict.fromkeys(name for row in rows for name in row)
@@ -122,8 +156,19 @@ def measure_tolerance(reference: Finding, others: Mapping[int, Finding]) -> Tole
     return Tolerance(
         seeds=tuple(others),
         measured={name: tuple(_round_distance(row.get(name)) for row in rows) for name in names},
-        limits={name: max(floor(name, reference), largest[name]) for name in names},
+        limits={name: _limit(name, reference, largest[name]) for name in names},
     )
+
+
+def _limit(statistic: str, reference: Finding, largest: float) -> float:
+    if reference.consensus is not None:
+        n_edges = float(reference.circuit.topology.n_edges)
+        of_consensus = {NECESSARY: 0.0, SHARES: 0.0}
+        # The largest values that these distances can have.
+        of_consensus |= {EDGES: 1.0, HEADS: 1.0, SIZE: n_edges, RANKING: 2.0}
+        if statistic in of_consensus:
+            return of_consensus[statistic]
+    return max(floor(statistic, reference), largest)
 
 
 def floor(statistic: str, reference: Finding) -> float:

@@ -15,14 +15,22 @@ from acdc_pipeline.regression.changes import changes_between, list_differing
 from acdc_pipeline.regression.finding import (
     EDGES,
     HEADS,
+    NECESSARY,
     RANKING,
+    SHARES,
     SIZE,
     Finding,
     distances,
     finding_of,
+    lost_necessary,
+    moved_shares,
 )
 from acdc_pipeline.specs import RunSpec
 from acdc_pipeline.store import RunRecord
+from acdc_pipeline.text import list_first
+
+MOST_NAMED = 4
+"""Edges of a statistic of a consensus that are named in a line."""
 
 Status = Literal["ok", "drift", "error", "missing", "incompatible"]
 
@@ -36,6 +44,7 @@ class Deviation:
         distance: from the baseline, see `finding.distances`.
         limit: the largest distance that is not drift.
         was: the baseline's value; None where only a distance is known.
+        edges: those that a statistic of a consensus counts.
     """
 
     statistic: str
@@ -43,6 +52,7 @@ class Deviation:
     limit: float
     was: float | None = None
     now: float | None = None
+    edges: tuple[str, ...] = ()
 
     @property
     def drifted(self) -> bool:
@@ -53,6 +63,9 @@ class Deviation:
         if self.was is not None and self.now is not None:
             values = f"{self.was:.4g} -> {self.now:.4g}"
             return f"{self.statistic} {values} (may differ by {self.limit:.3g})"
+        if self.statistic in (NECESSARY, SHARES):
+            what = "lost necessary edges" if self.statistic == NECESSARY else "shares that moved"
+            return f"{what}: {list_first(self.edges, MOST_NAMED)}"
         words = {
             EDGES: "Jaccard of edges",
             HEADS: "Jaccard of heads",
@@ -199,21 +212,30 @@ def _list_deviations(
     was: Finding, now: Finding, limits: Mapping[str, float]
 ) -> tuple[Deviation, ...]:
     found = []
+    named: dict[str, tuple[str, ...]] = {}
+    if was.consensus is not None and now.consensus is not None:
+        named[NECESSARY] = tuple(map(str, lost_necessary(was, now)))
+        named[SHARES] = tuple(
+            f"{edge} in {was.consensus.kept.get(edge, 0)} of {was.consensus.searches} circuits -> "
+            f"{now.consensus.kept.get(edge, 0)}"
+            for edge in moved_shares(was, now)
+        )
     values = [dict(finding.metrics) | {SIZE: float(len(finding.circuit))} for finding in (was, now)]
     for name, distance in distances(was, now).items():
         if name in limits:
             before, after = (of.get(name) for of in values)
-            found.append(Deviation(name, distance, limits[name], before, after))
+            edges = named.get(name, ())
+            found.append(Deviation(name, distance, limits[name], before, after, edges))
     return tuple(found)
 
 
 def _importance(deviation: Deviation) -> tuple[int, str]:
     """Return a sort key: statistics of the circuit, metrics of the model, those of the circuit."""
     name = deviation.statistic
-    order = (EDGES, HEADS, SIZE, RANKING)
+    order = (NECESSARY, SHARES, EDGES, HEADS, SIZE, RANKING)
     if name in order:
         return order.index(name), name
-    return 4 if name.startswith("model_") else 5, name
+    return len(order) + (not name.startswith("model_")), name
 
 
 def _gained_and_lost(now: frozenset, was: frozenset) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -25,6 +25,7 @@ from acdc_pipeline.models.take_fingerprint import add_head_digests, take_fingerp
 from acdc_pipeline.models.zoo import list_zoo
 from acdc_pipeline.regression.baseline import (
     Baseline,
+    ExpectedConsensus,
     find_unused,
     graph_shape,
     read_baseline,
@@ -338,4 +339,5 @@ def _new_baseline(
         edges={str(edge): circuit.scores.get(edge) for edge in circuit.sorted_edges},
         metrics=dict(found.metrics),
         tolerance=measure_tolerance(found, samples),
+        consensus=None if found.consensus is None else ExpectedConsensus.of(found.consensus),
     )
