@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, 
 
 from pydantic import Field, create_model, field_validator, model_serializer, model_validator
 
-from acdc_pipeline.errors import AcdcError, UnknownName
+from acdc_pipeline.errors import AcdcError, InvalidInput, UnknownName
 from acdc_pipeline.specs.base import Spec, rejection, tag_of, unknown_reference
 from acdc_pipeline.specs.methods.profile import ProfileMethod
 from acdc_pipeline.specs.methods.registry import METHODS, Method
@@ -36,6 +36,11 @@ class MethodEntry(Spec):
     @model_validator(mode="after")
     def _fits_together(self) -> MethodEntry:
         self.METHOD.check_given(dict(self))
+        written = {name: getattr(self, name) for name in self.model_fields_set}
+        try:
+            self.METHOD.check_arguments(written, tag_of(self.METHOD))
+        except InvalidInput as error:
+            raise rejection(error.field or "", error.problem, allowed=error.allowed) from None
         for name, listed in self.METHOD.SWEEP_LISTS.items():
             values = getattr(self, listed)
             if len(set(values)) < len(values):

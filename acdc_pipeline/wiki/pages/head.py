@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from acdc_pipeline.heads.near_misses import describe_head
 from acdc_pipeline.specs.head_scores import ROLES
-from acdc_pipeline.wiki.circuits import CircuitSeries, EdgeKey
+from acdc_pipeline.wiki.circuits import Agreement, CircuitSeries, EdgeKey, find_agreement
 from acdc_pipeline.wiki.models import HeadIndex, head_name
 from acdc_pipeline.wiki.page import Data, SectionPage, frame
 from acdc_pipeline.wiki.pages.head_examples import (
@@ -59,8 +59,8 @@ class HeadPage(SectionPage[HeadIndex]):
         name = head_name(*place)
         trail = (("Models", "m/index.html"), (model.title, f"m/{model.slug}/index.html"))
         circuits = [
-            _circuit(section, series, name)
-            for series, *_ in model.circuits.values()
+            _circuit(section, series, find_agreement(series, others), name)
+            for series, *others in model.circuits.values()
             if name in series.heads
         ]
         return {
@@ -153,20 +153,20 @@ def _emphasize_roles(text: str) -> list[tuple[str, bool]]:
     return [*pieces, (text[last:], False)]
 
 
-def _circuit(section: Section, series: CircuitSeries, name: str) -> Data:
+def _circuit(section: Section, series: CircuitSeries, agreed: Agreement | None, name: str) -> Data:
     """Return the part of the page about one task whose largest circuit contains the head."""
     cut = series.smallest_with_head(name)
     assert cut is not None
     is_largest_threshold = series.cuts[0] is cut and len(series.cuts) > 1
     sides = (
-        _edges(series, "Reads from", series.incoming.get(name, ()), 0),
-        _edges(series, "Read by", series.outgoing.get(name, ()), 1),
+        _edges(series, agreed, "Reads from", series.incoming.get(name, ()), 0),
+        _edges(series, agreed, "Read by", series.outgoing.get(name, ()), 1),
     )
     return {
         "task": series.task,
         "slug": section.tasks[series.task].slug,
         "cuts": [
-            {"label": cut.label, "inside": inside}
+            {"label": series.label(cut), "inside": inside}
             for cut, inside in zip(series.cuts, series.heads[name], strict=True)
         ],
         "text": f"In the circuit up to {series.describe(cut)}"
@@ -175,8 +175,18 @@ def _circuit(section: Section, series: CircuitSeries, name: str) -> Data:
     }
 
 
-def _edges(series: CircuitSeries, title: str, keys: Sequence[EdgeKey], end: int) -> Data:
+def _edges(
+    series: CircuitSeries, agreed: Agreement | None, title: str, keys: Sequence[EdgeKey], end: int
+) -> Data:
     """Return the sources (`end` 0) or destinations (1) of edges, smallest circuits first."""
+
+    def label(key: EdgeKey) -> str:
+        kept = None if agreed is None else agreed.searches_with(key)
+        smallest = series.smallest_with_edge(key).label
+        if agreed is None or kept is None:
+            return smallest
+        return f"{smallest}, in {kept} of {agreed.series.searches} circuits"
+
     return {
         "title": title,
         "edges": [
@@ -184,7 +194,7 @@ def _edges(series: CircuitSeries, title: str, keys: Sequence[EdgeKey], end: int)
                 key[end],
                 key[2],
                 key[3] if series.by_span else None,
-                series.smallest_with_edge(key).label,
+                label(key),
             )
             for key in sorted(keys, key=series.rank)[:_MAX_EDGES]
         ],

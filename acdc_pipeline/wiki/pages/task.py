@@ -67,17 +67,18 @@ def task_rows(site: Site) -> list[Data]:
 
 
 def _thresholds(found: Sequence[CircuitSeries]) -> list[str]:
+    """Return the labels of all thresholds, the largest first; a consensus has one of its own."""
     labels = {
-        cut.threshold: cut.label
+        (-cut.threshold, series.searches): series.label(cut)
         for series in found
         for cut in series.cuts
         if cut.threshold is not None
     }
-    return [labels[threshold] for threshold in sorted(labels, reverse=True)]
+    return [labels[threshold] for threshold in sorted(labels)]
 
 
 def _model_row(model: Model, series: CircuitSeries, labels: list[str]) -> Data:
-    by_label = {cut.label: cut_data(series, cut) for cut in series.cuts}
+    by_label = {series.label(cut): cut_data(series, cut) for cut in series.cuts}
     shown = series.cuts[series.first_shown]
     return {
         "model": model,

@@ -54,6 +54,14 @@ def test_sweep_of_a_faithfulness_is_refused_with_the_reason(entry: dict[str, obj
     assert "acdc discover --faithful" in (raised.value.fix or "")
 
 
+@pytest.mark.parametrize("searches", [0, 1])
+def test_sweep_of_a_consensus_of_less_than_two_searches_is_refused(searches: int):
+    with pytest.raises(SpecError, match=f"{searches} is too small") as raised:
+        sweep_with(methods=[{"name": "acdc", "thresholds": [0.1], "consensus": searches}])
+    assert raised.value.field == "methods.0.consensus"
+    assert raised.value.allowed == "at least 2"
+
+
 def test_sweep_cells_are_the_product_with_one_model_after_the_other(tmp_path: Path):
     task = load_yaml(write_task(tmp_path), TaskSpec)
     models = [ModelRef("zoo", "gpt2-4l-s0"), ModelRef("hf", "org/name")]

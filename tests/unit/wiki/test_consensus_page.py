@@ -55,6 +55,16 @@ def test_circuit_page_draws_the_alternatives_of_a_consensus_and_names_roles(tmp_
     assert text.count("<td>OR group 1") == 2
     assert text.count("<td>necessary") == len(edges) - 1
     assert "<b>τ = 0.1 x 20</b>" in text
+    with_heads = [edge for edge in edges if edge.src.kind == edge.dst.kind == "head"]
+    for edge in with_heads:
+        for node in (edge.src, edge.dst):
+            (head,) = (tmp_path / "site" / "m").glob(f"*/{node}.html")
+            shown = head.read_text(encoding="utf-8")
+            assert "<small>0.1, in 18 of 20 circuits</small>" in shown
+            assert '<span class="yes">0.1 x 20</span>' in shown
+    assert with_heads
+    task = (tmp_path / "site" / "t" / "ioi" / "index.html").read_text(encoding="utf-8")
+    assert '<th scope="col" class="n">τ 0.1 x 20' in task
     assert "show the share of searches" in text
     write_cache(tmp_path, "program", read_store(store).cached)
     (cached,) = read_cache(tmp_path, "program").values()
