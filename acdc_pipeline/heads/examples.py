@@ -44,7 +44,7 @@ class PatternExamples:
         return {
             "texts": [asdict(text) | {"tokens": list(text.tokens)} for text in self.texts],
             "patterns": {
-                str(node): [_encode(pattern) for pattern in patterns]
+                str(node): [encode_pattern(pattern) for pattern in patterns]
                 for node, patterns in self.patterns.items()
             },
         }
@@ -97,7 +97,8 @@ def _choose_prompts(prompts: PromptSet) -> list[int]:
     return [*first.values(), *rest][:PROMPTS]
 
 
-def _encode(pattern: Float[Tensor, "pos pos"]) -> str:
+def encode_pattern(pattern: Float[Tensor, "*shape"]) -> str:
+    """Weights as base64 of one byte each, 255 for 1."""
     rounded = (255 * pattern).round().clamp(0, 255).to(torch.uint8)
     return base64.b64encode(rounded.numpy().tobytes()).decode("ascii")
 
@@ -143,7 +144,7 @@ def span_attention_plain(
     return {
         "spans": list(prompts.spans.names),
         "prompts": len(prompts),
-        "weights": {str(node): _encode(mean) for node, mean in found.items()},
+        "weights": {str(node): encode_pattern(mean) for node, mean in found.items()},
     }
 
 

@@ -85,6 +85,7 @@ class ModelProfile:
             context or vocabulary holds no repeated sequence, and there are no such scores.
         period: the period of the sequences, or None.
         tokens: the tokens at the ends of each head's strongest directions.
+        sequences: the repeated random tokens; None like `answer`.
     """
 
     values: tuple[HeadValues, ...]
@@ -93,6 +94,7 @@ class ModelProfile:
     period: int | None
     composition: Composition
     tokens: Mapping[Node, HeadTokens]
+    sequences: RepeatedSequences | None = None
 
     @property
     def answer_logits(self) -> dict[str, float]:
@@ -162,6 +164,7 @@ def profile_model(
         period=None if sequences is None else sequences.period,
         composition=composed,
         tokens=named,
+        sequences=sequences,
     )
 
 

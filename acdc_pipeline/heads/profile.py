@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.engine.forward import context_length
@@ -23,13 +24,21 @@ from acdc_pipeline.heads.examples import (
 )
 from acdc_pipeline.heads.expert_use import expert_use
 from acdc_pipeline.heads.folded import describe_obstacles
+from acdc_pipeline.heads.habits import HABITS, task_example, token_example
 from acdc_pipeline.heads.model_profile import ModelProfile
 from acdc_pipeline.heads.near_misses import NearMiss, describe_head, near_misses, profile_warnings
 from acdc_pipeline.heads.roles import HeadRole, assign_roles
 from acdc_pipeline.heads.singular_tokens import HeadTokens, TopTokens
 from acdc_pipeline.heads.task_profile import TaskProfile
+from acdc_pipeline.heads.typical import (
+    find_typical,
+    random_candidates,
+    task_candidates,
+    typical_plain,
+)
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet
+from acdc_pipeline.specs.head_scores import metric_key
 from acdc_pipeline.store import HeadScore
 
 VERSION = 1
@@ -99,6 +108,7 @@ def assemble_profile(
         "top_tokens": _tokens_plain(model.tokens, tokenizer),
         "attention": pattern_examples(weights, prompts, nodes, tokenizer).plain(),
         "snippets": snippets_plain(best, sources, tokenizer),
+        "typical": _typical(weights, prompts, model, task, roles, tokenizer, memory),
     }
     used = expert_use(weights, prompts.clean, prompts.lengths, memory=memory)
     if used is not None:
@@ -120,6 +130,42 @@ def _shown_heads(
     strongest = dict.fromkeys(head(*divmod(index, n_heads)) for index in having)
     chosen = list(named | strongest)[:MOST_HEADS]
     return sorted(chosen, key=lambda node: (node.layer or 0, node.head or 0))
+
+
+def _typical(
+    weights: TransformerWeights,
+    prompts: PromptSet,
+    model: ModelProfile,
+    task: TaskProfile,
+    roles: list[HeadRole],
+    tokenizer: PreTrainedTokenizerBase | None,
+    memory: int,
+) -> dict[str, Any]:
+    """Examples of a habit of every head, and of the role of those that have one on the task."""
+    means = {value.key: value.mean for value in (*model.values, *task.values)}
+    (effects,) = (value.samples for value in task.values if value.score == "direct_effect")
+    assert effects is not None
+    on_tokens: dict[Node, tuple[str, float]] = {}
+    on_task: dict[Node, tuple[str, float]] = {}
+    for node in weights.topology.sources:
+        if node.kind != "head":
+            continue
+        held = [role for role in roles if role.node == node]
+        place = node.layer, node.head
+        values = {
+            name: float(means[key][place]) for name in HABITS if (key := metric_key(name)) in means
+        }
+        if (habit := token_example(held, values)) is not None:
+            on_tokens[node] = metric_key(habit), values[habit]
+        if (score := task_example(held)) is not None:
+            key = metric_key(score, task.task)
+            if key in means:
+                on_task[node] = key, float(means[key][place])
+    pairs = [(task_candidates(task.task, prompts, torch.from_numpy(effects)), on_task)]
+    if model.sequences is not None:
+        pairs.append((random_candidates(model.sequences), on_tokens))
+    found = [(c, find_typical(weights, c, wanted, memory=memory)) for c, wanted in pairs if wanted]
+    return typical_plain(found, tokenizer)
 
 
 def _summaries(

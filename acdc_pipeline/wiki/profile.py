@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from acdc_pipeline.errors import AcdcError, DamagedRun
+from acdc_pipeline.graph import Node
+from acdc_pipeline.graph.edge import SLOTS
 from acdc_pipeline.heads.near_misses import NearMiss
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs.base import read_json
@@ -103,6 +105,15 @@ class Profile:
     document: Mapping[str, Any]
     experts: ExpertUse | None = None
 
+    @property
+    def low_nulls(self) -> dict[str, float]:
+        """The lowest of the 1st percentiles of each metric's nulls; empty in a summary."""
+        return {
+            str(metric): min(float(null["low"]) for null in nulls)
+            for metric, nulls in self.document.get("nulls", {}).items()
+            if nulls
+        }
+
     def directions(self, node: str) -> list[Direction]:
         found = self.document["top_tokens"].get(node, {})
         return [
@@ -114,6 +125,15 @@ class Profile:
             )
             for circuit in ("ov", "qk")
             for direction in found.get(circuit, ())
+        ]
+
+    def partners(self, node: str) -> list[tuple[str, str, float]]:
+        """Return slot, earlier head and composition above chance: the largest for each slot."""
+        found = self.document.get("composition", {}).get("heads", {}).get(node, {})
+        return [
+            (slot, str(Node.parse(found[slot][0][0])), float(found[slot][0][1]))
+            for slot in SLOTS
+            if found.get(slot)
         ]
 
     def patterns(self, node: str) -> list[Pattern]:
@@ -190,11 +210,13 @@ def check_examples(profile: Profile) -> None:
     try:
         for node in document["top_tokens"]:
             profile.directions(node)
+        for node in document.get("composition", {}).get("heads", {}):
+            profile.partners(node)
         for node in document["attention"]["patterns"]:
             profile.patterns(node)
         for node in document["snippets"]["heads"]:
             profile.snippets(node)
-        _ = profile.span_attention
+        _ = profile.span_attention, profile.low_nulls
     except _MALFORMED as error:
         raise DamagedRun(f"not a profile: {error!r}", field="profile") from error
 

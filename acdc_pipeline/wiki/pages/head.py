@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 from markupsafe import Markup
 
-from acdc_pipeline.heads.near_misses import describe_head
-from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki.circuits import Agreement, CircuitSeries, EdgeKey, find_agreement
 from acdc_pipeline.wiki.models import HeadIndex, head_name
 from acdc_pipeline.wiki.page import Data, SectionPage, frame
 from acdc_pipeline.wiki.pages.head_examples import (
     direction_rows,
+    partner_rows,
     pattern_rows,
     snippet_rows,
     span_rows,
 )
 from acdc_pipeline.wiki.pages.head_scores import ScoreTables
 from acdc_pipeline.wiki.site import Section
-from acdc_pipeline.wiki.text import format_number, join_words, pluralize
+from acdc_pipeline.wiki.statement import make_statement
+from acdc_pipeline.wiki.text import join_words, pluralize
 
-_MAX_ROLES = 3
 _MAX_CIRCUITS = 4
-"""Number of roles and of circuits named in the summary."""
+"""Number of circuits named in the summary."""
 
 _MAX_EDGES = 8
 """Number of incoming and of outgoing edges listed for each circuit."""
-
-_OUTER = ("top 1\N{NARROW NO-BREAK SPACE}%", "lowest 1\N{NARROW NO-BREAK SPACE}%")
-
-_ROLE_TITLES = re.compile(
-    # longest first, because some titles contain others
-    "|".join(re.escape(t) for t in sorted((r.title for r in ROLES.values()), key=len, reverse=True))
-)
 
 
 class HeadPage(SectionPage[HeadIndex]):
@@ -71,17 +61,18 @@ class HeadPage(SectionPage[HeadIndex]):
             "head": place[1],
             "prev": self._neighbour(place, -1),
             "next": self._neighbour(place, 1),
-            "summary": _emphasize_roles(
-                f"{_summarize_scores(section, place)} {_summarize_circuits(section, place)}"
-            ),
+            "statement": make_statement(model, place).text,
+            "in_circuits": _summarize_circuits(section, place),
             "note": Markup(section.notes[name]) if name in section.notes else None,
             "roles": model.roles.get(place, ()),
             "tasks": section.tasks,
+            "beyond": self.scores.beyond(place),
             "scores": self.scores.families(place),
             "any_line": self.scores.any_threshold,
             "on_tasks": self.scores.tasks(place),
             "circuits": circuits,
             "where": span_rows(section, place),
+            "partners": partner_rows(model, place),
             "patterns": pattern_rows(model, place),
             "snippets": snippet_rows(model, place),
             "directions": direction_rows(model, place),
@@ -96,33 +87,6 @@ class HeadPage(SectionPage[HeadIndex]):
     def _neighbour(self, place: HeadIndex, step: int) -> str | None:
         index = self.number[place] + step
         return head_name(*self.places[index]) if 0 <= index < len(self.places) else None
-
-
-def _summarize_scores(section: Section, place: HeadIndex) -> str:
-    """Return a sentence about the roles: "behaves as", never "is"."""
-    model = section.model
-    if not model.scores:
-        return "Its scores were not measured."
-    roles, near = model.roles.get(place, ()), model.near_misses.get(place)
-    text = describe_head(roles[:_MAX_ROLES], near)
-    if len(roles) > _MAX_ROLES:
-        text += f" {pluralize(len(roles) - _MAX_ROLES, 'more role')} below."
-    elif not roles and near is None and (best := _outermost_score(section, place)):
-        text += f" Its most extreme score is {best}."
-    return text
-
-
-def _outermost_score(section: Section, place: HeadIndex) -> str:
-    """Return the first score in which the head is in the top or lowest 1 % of all heads."""
-    for ranked in section.ranked_scores:
-        value = float(ranked.values.values[place])
-        if ranked.site.task is None and not np.isnan(value):
-            label = ranked.site.percentiles.label(value)
-            if label in _OUTER:
-                title = ranked.site.definition.title
-                lower = title[:1].lower() + title[1:]
-                return f"{lower}, {format_number(value)}, in the {label} of all heads"
-    return ""
 
 
 def _summarize_circuits(section: Section, place: HeadIndex) -> str:
@@ -141,16 +105,6 @@ def _summarize_circuits(section: Section, place: HeadIndex) -> str:
     if len(inside) > len(shown):
         shown.append(f"{len(inside) - len(shown)} more")
     return f"In the {'circuit' if len(inside) == 1 else 'circuits'} of {join_words(shown)}."
-
-
-def _emphasize_roles(text: str) -> list[tuple[str, bool]]:
-    """Split a text at titles of roles; the second value is whether a piece is one."""
-    pieces: list[tuple[str, bool]] = []
-    last = 0
-    for found in _ROLE_TITLES.finditer(text):
-        pieces += [(text[last : found.start()], False), (found[0], True)]
-        last = found.end()
-    return [*pieces, (text[last:], False)]
 
 
 def _circuit(section: Section, series: CircuitSeries, agreed: Agreement | None, name: str) -> Data:

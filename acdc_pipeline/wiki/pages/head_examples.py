@@ -19,6 +19,9 @@ _MAX_SNIPPETS = 3
 _BEFORE, _AFTER = 9, 2
 """Number of tokens shown before and after the query."""
 
+_LEAST_COMPOSITION = 0.01
+"""Composition above chance from which an earlier head is named."""
+
 _MAX_DIRECTIONS = {"ov": 2, "qk": 1}
 _VERBS = {"ov": ("Attending to", "it raises"), "qk": ("From", "it attends to")}
 _CAPTIONS = {
@@ -104,6 +107,15 @@ def direction_rows(model: Model, place: HeadIndex) -> list[Data]:
                 for direction in [d for d in found if d.circuit == circuit][:count]
             ]
     return []
+
+
+def partner_rows(model: Model, place: HeadIndex) -> list[tuple[str, str, float]]:
+    """Return slot, earlier head and composition of the heads that its weights read most."""
+    heads = {head_name(*other) for other in model.places if other[0] < place[0]}
+    found = next(
+        (p for profile in model.profiles if (p := profile.partners(head_name(*place)))), []
+    )
+    return [row for row in found if row[1] in heads and row[2] >= _LEAST_COMPOSITION]
 
 
 def _pattern(pattern: Pattern, name: str) -> Data:

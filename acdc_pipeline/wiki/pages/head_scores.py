@@ -37,6 +37,14 @@ _THRESHOLDS: Mapping[str, float] = {
 }
 """Value from which a score gives a role."""
 
+_TELLING = frozenset(
+    criterion.score for role in ROLES.values() for criterion in (*role.required, *role.supporting)
+)
+"""Scores that roles depend on."""
+
+_MAX_BEYOND = 8
+"""Number of rows in the table of scores beyond their null."""
+
 
 class ScoreTables:
     """The tables of scores of the heads of one model.
@@ -53,6 +61,29 @@ class ScoreTables:
             f"{escape(ranked.site.definition.title)}</a>"
             for ranked in section.ranked_scores
         }
+
+        self._low_nulls: dict[str, float] = {}
+        for profile in reversed(section.model.profiles):
+            self._low_nulls |= profile.low_nulls
+
+    def beyond(self, place: HeadIndex) -> Data | None:
+        """Return a table of the scores that exceed their null and that roles depend on.
+
+        A score that can be negative exceeds it below the 1st percentile too.
+        """
+        rows = []
+        for ranked in self.section.ranked_scores:
+            about, value = ranked.site, float(ranked.values.values[place])
+            if ranked.null is None or about.definition.name not in _TELLING:
+                continue
+            is_signed = about.definition.scale == "diverging"
+            low = self._low_nulls.get(about.metric, np.inf) if is_signed else -np.inf
+            if value > ranked.null or value < low:
+                on = "" if about.task is None else f" <small>on {escape(about.task)}</small>"
+                rows.append(self._row(ranked, place, on))
+        if not rows:
+            return None
+        return {"rows": Markup("\n".join(rows[:_MAX_BEYOND])), "more": len(rows) - _MAX_BEYOND}
 
     @property
     def any_threshold(self) -> bool:
@@ -98,9 +129,9 @@ class ScoreTables:
             "rows": Markup("\n".join(rows)),
         }
 
-    def _row(self, ranked: RankedScore, place: HeadIndex) -> str:
+    def _row(self, ranked: RankedScore, place: HeadIndex, on: str = "") -> str:
         """Return a row: name, bar, value with interval, rank, percentile."""
-        score, link = ranked.values, self._links[ranked.site.slug]
+        score, link = ranked.values, self._links[ranked.site.slug] + on
         value = float(score.values[place])
         if np.isnan(value):
             return f"<tr>{link}<td><td>{text.MISSING}<td><td>"

@@ -1,0 +1,77 @@
+"""What a head is said to do in one sentence: its leading role, or the place it attends to most.
+
+Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from acdc_pipeline.heads.roles import HeadRole
+
+HABITS: Mapping[str, str] = {
+    "induction": "the token that followed the current one before",
+    "duplicate_token": "the earlier occurrence of the current token",
+    "previous_token": "the token before the current one",
+    "current_token": "the current token itself",
+    "sink": "the first token",
+}
+"""The scores of attention on random tokens, which are roles too, and the place each is about."""
+
+_LEADING = (
+    "name_mover",
+    "s_inhibition",
+    "copy_suppression",
+    "induction",
+    "duplicate_token",
+    "anti_induction",
+    "mover",
+    "successor",
+    "relation",
+    "previous_token",
+    "current_token",
+    "backup_induction",
+    "backup_previous_token",
+    "backup_duplicate_token",
+    "backup_mover",
+    "sink",
+    "copying",
+    "suppressing",
+)
+"""Roles, the ones that say most first."""
+
+
+def lead_role(roles: Sequence[HeadRole]) -> HeadRole:
+    """Return the role that says most of a head; of several tasks the one with the best rank."""
+    return min(roles, key=lambda role: (_LEADING.index(role.role), role.rank, role.on or ""))
+
+
+def strongest_habit(values: Mapping[str, float]) -> str | None:
+    """Return the score of `HABITS` with the highest value; None if none has a value."""
+    known = {name: values[name] for name in HABITS if values.get(name, float("nan")) >= 0}
+    return max(known, key=lambda name: known[name]) if known else None
+
+
+def token_example(roles: Sequence[HeadRole], values: Mapping[str, float]) -> str | None:
+    """Return the score of `HABITS` of which a head gets examples: of a role, else the highest."""
+    for role in sorted(roles, key=lambda role: _LEADING.index(role.role)):
+        name = "induction" if role.role == "anti_induction" else role.role
+        if name in HABITS and values.get(name, float("nan")) >= 0:
+            return name
+    return strongest_habit(values)
+
+
+def task_example(roles: Sequence[HeadRole]) -> str | None:
+    """Return the score on a task of which a head gets examples, given its roles on the task.
+
+    None for roles that no place in a prompt shows.
+    """
+    names = {role.role: role for role in roles if role.on is not None}
+    if "s_inhibition" in names:
+        return "attention_to_repeat"
+    if "name_mover" in names or "copy_suppression" in names:
+        return "attention_to_answer"
+    if "mover" in names:
+        looks = "attention" in names["mover"].evidence
+        return "attention_to_answer" if looks else "direct_effect"
+    return None

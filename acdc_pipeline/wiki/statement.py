@@ -1,0 +1,147 @@
+"""The sentence that says what a head does, made from its roles and scores.
+
+A head with roles gets the sentence of one of them. A head without roles gets the place that it
+attends to most, with the value from which a head has the role.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from acdc_pipeline.heads.habits import HABITS, lead_role, strongest_habit
+from acdc_pipeline.heads.near_misses import NearMiss
+from acdc_pipeline.heads.roles import HeadRole, criterion_metric
+from acdc_pipeline.specs.head_scores import HEADROOM, ROLES, metric_key, parse_metric
+from acdc_pipeline.wiki.models import HeadIndex, Model
+from acdc_pipeline.wiki.text import format_fixed, join_words
+
+_OF_ATTENTION = "{value} of its attention"
+_MEASURES = {
+    **dict.fromkeys((*HABITS, "attention_to_repeat"), _OF_ATTENTION),
+    "attention_to_answer": "{value} of its attention on the answer",
+    "direct_effect": "{signed} to the answer’s logit",
+    "query_effect": "{signed} to the answer’s logit through the movers",
+    "copy_attribution": "{signed} to the next token’s logit",
+    "anti_induction": "takes {value} from the next token’s logit",
+    "copy_at_5": "{value} of all tokens",
+    "suppress_at_5": "{value} of all tokens",
+    "successor": "{value} of the words of ordered lists",
+    "relation": "{value} of the pairs",
+    "backup_induction": "{signed} to the next token’s logit then",
+    "backup_previous_token": "{signed} of attention then",
+    "backup_duplicate_token": "{signed} of attention then",
+    "backup_mover": "{signed} to the answer’s logit then",
+}
+"""How the value of a score is said. Scores that are left out are not said."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What a head does.
+
+    Args:
+        text: one or two sentences.
+        metric: the score that decides; None for a head without scores.
+        value: that score.
+        role: the role that the sentence is about; None for a head without roles.
+    """
+
+    text: str
+    metric: str | None = None
+    value: float = float("nan")
+    role: HeadRole | None = None
+
+
+def make_statement(model: Model, place: HeadIndex) -> Statement:
+    """Return the sentence about a head."""
+    if not model.scores:
+        return Statement("Its scores were not measured.")
+    roles = model.roles.get(place, ())
+    if roles:
+        return _of_role(model, place, lead_role(roles))
+    near = model.near_misses.get(place)
+    values = {
+        name: float(model.scores[key].values[place])
+        for name in HABITS
+        if (key := metric_key(name)) in model.scores
+    }
+    habit = strongest_habit(values)
+    if habit is None:
+        text = "No habit was found." if near is None else f"No clear habit. {_of_near_miss(near)}"
+        return Statement(text, None if near is None else near.metric)
+    return _of_habit(model, place, habit, near)
+
+
+def _of_role(model: Model, place: HeadIndex, role: HeadRole) -> Statement:
+    definition = ROLES[role.role]
+    where = {"tokens": "on random tokens, ", "weights": "", "task": f"on {role.on}, "}
+    measures = []
+    for criterion in (*definition.required, *definition.supporting):
+        is_support = criterion in definition.supporting
+        if is_support and (criterion.evidence not in role.evidence or definition.on == "weights"):
+            continue
+        said = measure(model, place, criterion_metric(criterion, role.on))
+        if said:
+            measures.append(said)
+    text = (
+        f"{definition.claim.rstrip('.')}; seen {where[definition.on]}"
+        f"{_evidence(role)}; {', '.join(measures)}."
+    )
+    return Statement(text, role.metric, role.value, role)
+
+
+def _evidence(role: HeadRole) -> str:
+    levels = join_words(role.evidence)
+    return f"in its {levels}" if role.evidence == ("weights",) else levels
+
+
+def _of_habit(model: Model, place: HeadIndex, habit: str, near: NearMiss | None) -> Statement:
+    metric = metric_key(habit)
+    value = float(model.scores[metric].values[place])
+    criterion = ROLES[habit].required[0]
+    line, null = criterion.least, model.nulls.get(metric)
+    if null is not None and null >= line:
+        line = null + HEADROOM * (1.0 - null)
+    reach = f"{ROLES[habit].title} has {format_fixed(line)} or more"
+    if null is not None and value <= null:
+        reach += f"; chance gives up to {format_fixed(null)}"
+    text = (
+        f"No clear habit: of the places measured it looks most at {HABITS[habit]} "
+        f"({measure(model, place, metric)}; {reach})."
+    )
+    if near is not None and near.metric != metric:
+        text += f" {_of_near_miss(near)}"
+    return Statement(text, metric, value)
+
+
+def _of_near_miss(near: NearMiss) -> str:
+    """`It comes near a mover on ioi: +0.50 to the answer’s logit, where a mover has +0.90.`"""
+    score = parse_metric(near.metric)[0]
+    title = ROLES[near.role].title
+    where = "" if near.on is None else f" on {near.on}"
+    template = _MEASURES.get(score, "{value}")
+    said = template.format(value=format_fixed(near.value), signed=_signed(near.value))
+    line = _signed(near.line) if "{signed}" in template else format_fixed(near.line)
+    text = f"It comes near {title}{where}: {said}, where {title} has {line} or more"
+    if near.null is not None and abs(near.value) <= abs(near.null):
+        text += f", and chance gives {format_fixed(near.null)}"
+    return f"{text}."
+
+
+def measure(model: Model, place: HeadIndex, metric: str) -> str:
+    """Say a score of a head: `0.70 ± 0.04 of its attention`; empty if it has none.
+
+    The number after ± is half of the length of the bootstrap interval.
+    """
+    template, score = _MEASURES.get(parse_metric(metric)[0]), model.scores.get(metric)
+    if template is None or score is None or np.isnan(value := float(score.values[place])):
+        return ""
+    half = float(score.high[place] - score.low[place]) / 2
+    spread = "" if np.isnan(half) else f" ± {format_fixed(half)}"
+    return template.format(value=format_fixed(value) + spread, signed=_signed(value) + spread)
+
+
+def _signed(value: float) -> str:
+    return f"+{format_fixed(value)}" if value > 0 else format_fixed(value)
