@@ -158,6 +158,7 @@ def profile_record(
         "top_tokens": _top_tokens(shape, draw),
         "attention": _attention(shown, draw),
         "snippets": _snippets(shape, task, draw),
+        "typical": _typical(shape, mine, draw),
     }
     return RunRecord(
         spec=run_spec(shape, task, PROFILE),
@@ -199,6 +200,33 @@ def _attention(nodes: Sequence[Node], draw: np.random.Generator) -> dict[str, An
         return base64.b64encode(np.rint(255 * weights).astype(np.uint8).tobytes()).decode()
 
     return {"texts": texts, "patterns": {str(node): [pattern(), pattern()] for node in nodes}}
+
+
+def _typical(shape: Shape, grids: dict[str, np.ndarray], draw: np.random.Generator) -> Any:
+    """Three texts of induction for every head, with the score's value at the marked cells."""
+    n, found = 15, {}
+    cells = [[q, q - (n - 1)] for q in range(n + 1, 2 * n + 1)]
+    texts = [
+        {
+            "from": "random tokens",
+            "at": list(range(2 * n + 1)),
+            "tokens": ["<bos>", *2 * drawn_words(draw, n)],
+            "cells": {"induction@1": cells},
+        }
+        for _ in range(3)
+    ]
+    for node in _heads(shape):
+        value = float(np.clip(grids["induction@1"][node.layer, node.head], 0, 1))
+        pattern = np.zeros((2 * n + 1, 2 * n + 1), np.uint8)
+        pattern[:, 0] = round(255 * (1 - value))
+        pattern[tuple(np.array(cells).T)] = round(255 * value)
+        row, whole = (base64.b64encode(x.tobytes()).decode() for x in (pattern[20], pattern))
+        places = [{"text": t, "query": 20, "value": value, "weights": row} for t in range(3)]
+        found[str(node)] = [
+            {"metric": "induction@1", "places": 120, "range": [value, value], "first": 1 - value}
+            | {"texts": places, "pattern": whole}
+        ]
+    return {"texts": texts, "heads": found}
 
 
 def _snippets(shape: Shape, task: str, draw: np.random.Generator) -> dict[str, Any]:

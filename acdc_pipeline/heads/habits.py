@@ -52,11 +52,17 @@ def strongest_habit(values: Mapping[str, float]) -> str | None:
     return max(known, key=lambda name: known[name]) if known else None
 
 
+def habit_of(role: HeadRole) -> str | None:
+    """Return the score of `HABITS` that shows a role; None if none does."""
+    name = "induction" if role.role == "anti_induction" else role.role
+    return name if name in HABITS else None
+
+
 def token_example(roles: Sequence[HeadRole], values: Mapping[str, float]) -> str | None:
     """Return the score of `HABITS` of which a head gets examples: of a role, else the highest."""
     for role in sorted(roles, key=lambda role: _LEADING.index(role.role)):
-        name = "induction" if role.role == "anti_induction" else role.role
-        if name in HABITS and values.get(name, float("nan")) >= 0:
+        name = habit_of(role)
+        if name is not None and values.get(name, float("nan")) >= 0:
             return name
     return strongest_habit(values)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +18,7 @@ from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki.experts import ExpertUse
+from acdc_pipeline.wiki.typical import Typical, decode_square, parse_typical
 
 VERSION = 1
 """Version of the document format."""
@@ -143,7 +142,7 @@ class Profile:
         if encoded is None:
             return []
         return [
-            Pattern(self.task, str(text["side"]), tokens, _decode_square(weights, len(tokens)))
+            Pattern(self.task, str(text["side"]), tokens, decode_square(weights, len(tokens)))
             for text, weights in zip(attention["texts"], encoded, strict=True)
             for tokens in (tuple(map(str, text["tokens"])),)
         ]
@@ -156,10 +155,14 @@ class Profile:
             return None
         spans = tuple(map(str, plain["spans"]))
         decoded = {
-            str(head): _decode_square(encoded, len(spans))
+            str(head): decode_square(encoded, len(spans))
             for head, encoded in plain["weights"].items()
         }
         return SpanAttention(spans, int(plain["prompts"]), decoded)
+
+    def typical(self, node: str) -> list[Typical]:
+        """Return places near the mean of what a head does; none in older profiles."""
+        return list(parse_typical(self.document, node))
 
     def snippets(self, node: str) -> list[Snippet]:
         """Return the snippets of a head, largest output first."""
@@ -216,6 +219,8 @@ def check_examples(profile: Profile) -> None:
             profile.patterns(node)
         for node in document["snippets"]["heads"]:
             profile.snippets(node)
+        for node in document.get("typical", {}).get("heads", {}):
+            profile.typical(node)
         _ = profile.span_attention, profile.low_nulls
     except _MALFORMED as error:
         raise DamagedRun(f"not a profile: {error!r}", field="profile") from error
@@ -236,13 +241,3 @@ def _parse_snippet(text: Mapping[str, Any], one: Mapping[str, Any]) -> Snippet:
     if not (0 <= query < len(tokens) and 0 <= key < len(tokens)):
         raise ValueError(f"positions {query} and {key} in a text of {len(tokens)} tokens")
     return Snippet(str(text["from"]), tokens, query, key, float(one["weight"]))
-
-
-def _decode_square(encoded: str, size: int) -> UInt8[np.ndarray, "pos pos"]:
-    try:
-        data = base64.b64decode(encoded, validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"not base64: {error}") from error
-    if len(data) != size * size:
-        raise ValueError(f"{len(data)} weights between {size} tokens")
-    return np.frombuffer(data, np.uint8).reshape(size, size)

@@ -65,6 +65,12 @@ def format_fixed(value: float | None, decimals: int = 2) -> str:
     return text.replace("-", "−") if float(text.replace(",", "")) else text.lstrip("-")
 
 
+def format_signed(value: float | None) -> str:
+    """Format an effect with two decimals and its sign: `+0.50`, `−1.20`."""
+    text = format_fixed(value)
+    return f"+{text}" if value is not None and value > 0 else text
+
+
 def format_percent(share: float | None) -> str:
     """Format a share: `3.2 %`, `50 %`; one decimal below 10 %."""
     if share is None or math.isnan(share):

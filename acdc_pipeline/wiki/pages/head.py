@@ -17,8 +17,9 @@ from acdc_pipeline.wiki.pages.head_examples import (
     span_rows,
 )
 from acdc_pipeline.wiki.pages.head_scores import ScoreTables
+from acdc_pipeline.wiki.pages.head_typical import typical_data
+from acdc_pipeline.wiki.pages.statement import make_statement
 from acdc_pipeline.wiki.site import Section
-from acdc_pipeline.wiki.statement import make_statement
 from acdc_pipeline.wiki.text import join_words, pluralize
 
 _MAX_CIRCUITS = 4
@@ -48,6 +49,7 @@ class HeadPage(SectionPage[HeadIndex]):
         section, model = self.section, self.section.model
         name = head_name(*place)
         trail = (("Models", "m/index.html"), (model.title, f"m/{model.slug}/index.html"))
+        statement = make_statement(model, place)
         circuits = [
             _circuit(section, series, find_agreement(series, others), name)
             for series, *others in model.circuits.values()
@@ -61,7 +63,8 @@ class HeadPage(SectionPage[HeadIndex]):
             "head": place[1],
             "prev": self._neighbour(place, -1),
             "next": self._neighbour(place, 1),
-            "statement": make_statement(model, place).text,
+            "statement": statement.text,
+            "shown": typical_data(model, place, statement),
             "in_circuits": _summarize_circuits(section, place),
             "note": Markup(section.notes[name]) if name in section.notes else None,
             "roles": model.roles.get(place, ()),

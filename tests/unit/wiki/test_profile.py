@@ -147,6 +147,15 @@ def test_token_ids_in_a_snippet_are_apart():
             }
         },
         {"top_tokens": None},
+        {"typical": {"texts": [], "heads": {"a1.h0": [{"texts": []}]}}},
+        {
+            "typical": {
+                "texts": [
+                    {"from": "ioi", "at": [0], "tokens": ["x"], "cells": {"sink@1": [[0, 1]]}}
+                ],
+                "heads": {"a1.h0": [{"texts": [{"text": 0, "query": 0, "value": 1}]}]},
+            }
+        },
     ],
 )
 def test_profile_of_another_form_is_called_damaged(broken: dict[str, Any]):

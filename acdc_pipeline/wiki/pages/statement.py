@@ -10,12 +10,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from acdc_pipeline.heads.habits import HABITS, lead_role, strongest_habit
+from acdc_pipeline.heads.habits import (
+    HABITS,
+    habit_of,
+    lead_role,
+    strongest_habit,
+    task_example,
+)
 from acdc_pipeline.heads.near_misses import NearMiss
 from acdc_pipeline.heads.roles import HeadRole, criterion_metric
 from acdc_pipeline.specs.head_scores import HEADROOM, ROLES, metric_key, parse_metric
-from acdc_pipeline.wiki.models import HeadIndex, Model
-from acdc_pipeline.wiki.text import format_fixed, join_words
+from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
+from acdc_pipeline.wiki.text import format_fixed, format_signed, join_words
+from acdc_pipeline.wiki.typical import Typical
 
 _OF_ATTENTION = "{value} of its attention"
 _MEASURES = {
@@ -46,12 +53,14 @@ class Statement:
         metric: the score that decides; None for a head without scores.
         value: that score.
         role: the role that the sentence is about; None for a head without roles.
+        example: the score whose attention, or effect, shows it in texts; None if none does.
     """
 
     text: str
     metric: str | None = None
     value: float = float("nan")
     role: HeadRole | None = None
+    example: str | None = None
 
 
 def make_statement(model: Model, place: HeadIndex) -> Statement:
@@ -85,11 +94,40 @@ def _of_role(model: Model, place: HeadIndex, role: HeadRole) -> Statement:
         said = measure(model, place, criterion_metric(criterion, role.on))
         if said:
             measures.append(said)
+    example = _example_metric(role)
+    shown = find_typical(model, place, example)
+    if shown is not None and shown.metric == example and _rests_on_first(shown, model, place):
+        measures.append(f"{format_fixed(shown.first)} on the first token")
     text = (
         f"{definition.claim.rstrip('.')}; seen {where[definition.on]}"
         f"{_evidence(role)}; {', '.join(measures)}."
     )
-    return Statement(text, role.metric, role.value, role)
+    return Statement(text, role.metric, role.value, role, example)
+
+
+def _example_metric(role: HeadRole) -> str | None:
+    """Return the score whose places show a role; None if no place does."""
+    if role.on is not None:
+        score = task_example([role])
+        return None if score is None else metric_key(score, role.on)
+    habit = habit_of(role)
+    return None if habit is None else metric_key(habit)
+
+
+def find_typical(model: Model, place: HeadIndex, metric: str | None) -> Typical | None:
+    """Return the places near the mean of a score, else of where a head looks on random tokens."""
+    found = [one for p in model.profiles for one in p.typical(head_name(*place))]
+    habits = [one for one in found if parse_metric(one.metric)[0] in HABITS]
+    return next((one for one in found if one.metric == metric), next(iter(habits), None))
+
+
+def _rests_on_first(shown: Typical, model: Model, place: HeadIndex) -> bool:
+    """Whether more attention goes to the first token than to what the score is about."""
+    name = parse_metric(shown.metric)[0]
+    score = model.scores.get(shown.metric)
+    if score is None or name in ("sink", "direct_effect"):
+        return False
+    return shown.first > float(score.values[place])
 
 
 def _evidence(role: HeadRole) -> str:
@@ -113,7 +151,7 @@ def _of_habit(model: Model, place: HeadIndex, habit: str, near: NearMiss | None)
     )
     if near is not None and near.metric != metric:
         text += f" {_of_near_miss(near)}"
-    return Statement(text, metric, value)
+    return Statement(text, metric, value, example=metric)
 
 
 def _of_near_miss(near: NearMiss) -> str:
@@ -122,8 +160,8 @@ def _of_near_miss(near: NearMiss) -> str:
     title = ROLES[near.role].title
     where = "" if near.on is None else f" on {near.on}"
     template = _MEASURES.get(score, "{value}")
-    said = template.format(value=format_fixed(near.value), signed=_signed(near.value))
-    line = _signed(near.line) if "{signed}" in template else format_fixed(near.line)
+    said = template.format(value=format_fixed(near.value), signed=format_signed(near.value))
+    line = format_signed(near.line) if "{signed}" in template else format_fixed(near.line)
     text = f"It comes near {title}{where}: {said}, where {title} has {line} or more"
     if near.null is not None and abs(near.value) <= abs(near.null):
         text += f", and chance gives {format_fixed(near.null)}"
@@ -140,8 +178,4 @@ def measure(model: Model, place: HeadIndex, metric: str) -> str:
         return ""
     half = float(score.high[place] - score.low[place]) / 2
     spread = "" if np.isnan(half) else f" ± {format_fixed(half)}"
-    return template.format(value=format_fixed(value) + spread, signed=_signed(value) + spread)
-
-
-def _signed(value: float) -> str:
-    return f"+{format_fixed(value)}" if value > 0 else format_fixed(value)
+    return template.format(value=format_fixed(value) + spread, signed=format_signed(value) + spread)

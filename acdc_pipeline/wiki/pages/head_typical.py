@@ -1,0 +1,105 @@
+"""What shows the sentence of a head: a pattern and texts near the mean, with the tokens marked."""
+
+from __future__ import annotations
+
+from acdc_pipeline.heads.habits import HABITS
+from acdc_pipeline.plotting.heatmap import draw_attention_mask
+from acdc_pipeline.specs.head_scores import parse_metric
+from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
+from acdc_pipeline.wiki.page import Data
+from acdc_pipeline.wiki.pages.statement import Statement, find_typical
+from acdc_pipeline.wiki.text import format_percent, format_signed, pluralize, show_token
+from acdc_pipeline.wiki.typical import Typical, TypicalPlace
+
+_PLACES = {
+    **HABITS,
+    "attention_to_answer": "the right answer",
+    "attention_to_repeat": "the last mention of the repeated name",
+}
+
+_LEAST_SHADE = 0.03
+"""Attention from which a token is shaded."""
+
+_MOST_CHARACTERS = 64
+"""Length of a piece of a text."""
+
+_MOST_SHADE = 50
+"""Percentage of colour at full attention."""
+
+
+def typical_data(model: Model, place: HeadIndex, statement: Statement) -> Data | None:
+    """Return pattern, texts and their explanation; None in profiles that hold none."""
+    shown = find_typical(model, place, statement.example)
+    if shown is None:
+        return None
+    name, _, task = parse_metric(shown.metric)
+    looks = name in _PLACES
+    mean = float(model.scores[shown.metric].values[place]) if shown.metric in model.scores else None
+    signs = format_percent if looks else format_signed
+    source = shown.texts[0].text.source
+    intro = []
+    if shown.metric != statement.example:
+        intro.append(
+            f"No text shows that. On {source} it looks most at {_PLACES[name]} "
+            f"({signs(mean)} of its attention)."
+        )
+    what = f"attention to {_PLACES[name]}" if looks else "effect on the answer’s logit"
+    intro.append(
+        f"Places on {source} whose {what} is near the mean of {signs(mean)}; over all "
+        f"{pluralize(shown.places, 'place')}, four in five lie between {signs(shown.low)} and "
+        f"{signs(shown.high)}."
+    )
+    return {
+        "intro": " ".join(intro),
+        "marks": _PLACES.get(name),
+        "figure": _figure(shown, head_name(*place), what),
+        "texts": [_text(one, shown.metric, looks) for one in shown.texts],
+        "on": task,
+    }
+
+
+def _figure(shown: Typical, name: str, what: str) -> Data:
+    text = shown.texts[0].text
+    inside = [shown.pattern[cell] / 255 for cell in shown.cells]
+    label = f"Attention of {name} between {len(text.tokens)} tokens of {text.source}."
+    if inside:
+        label += f" Outlined: {what}, {format_percent(sum(inside) / len(inside))} on average."
+    return {
+        "caption": f"On {text.source}" + ("; outlined: what counts" if inside else ""),
+        "mask": draw_attention_mask(shown.pattern),
+        "label": label,
+        "tokens": [show_token(token) for token in text.tokens],
+        "cells": "".join(f"M{key} {query}h1v1h-1z" for query, key in shown.cells),
+    }
+
+
+def _text(one: TypicalPlace, metric: str, looks: bool) -> Data:
+    """Return the pieces of a text: its tokens, with their marks and shades."""
+    keys = {key for query, key in one.text.cells.get(metric, ()) if query == one.query}
+    are_ids = all(token.isdecimal() for token in one.text.tokens)
+    pieces: list[tuple[str, str, int]] = []
+    before = -1
+    for index, (token, at) in enumerate(zip(one.text.tokens, one.text.at, strict=True)):
+        mark = "query" * (index == one.query) + "key" * (index in keys)
+        weight = float(one.weights[index]) / 255
+        shade = round(_MOST_SHADE * weight) if weight >= _LEAST_SHADE else 0
+        gap = " … " if at != before + 1 else " " if are_ids and index else ""
+        before = at
+        if gap:
+            pieces.append((gap, "", 0))
+        # the filter that makes characters visible cuts long texts
+        is_short = bool(pieces) and len(pieces[-1][0]) + len(token) <= _MOST_CHARACTERS
+        if is_short and not mark and not shade and not any(pieces[-1][1:]):
+            pieces[-1] = (pieces[-1][0] + token, "", 0)
+        else:
+            pieces.append((token, mark, shade))
+    if looks:
+        said = f"{format_percent(one.value)} of its attention on the underlined"
+    else:
+        most = int(one.weights.argmax())
+        share, token = float(one.weights[most]) / 255, show_token(one.text.tokens[most])
+        said = (
+            f"{format_signed(one.value)} to the answer’s logit; most of its attention, "
+            f"{format_percent(share)}, on {token}"
+        )
+    return {"pieces": pieces, "said": said}

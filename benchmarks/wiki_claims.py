@@ -1,0 +1,181 @@
+"""Compare what the pages of heads say with the scores and weights that the store holds.
+
+    python -m benchmarks.wiki_claims STORE SITE
+
+SITE is a wiki built from STORE. The sentences are read from the pages, and every number and
+place in them is computed again from `heads.parquet` and `profile.json`, without the code that made
+them. Prints every contradiction, and ends with code 1 if there are any.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+PLACES = {
+    "the token that followed the current one before": "induction",
+    "the earlier occurrence of the current token": "duplicate_token",
+    "the token before the current one": "previous_token",
+    "the current token itself": "current_token",
+    "the first token": "sink",
+    "the right answer": "attention_to_answer",
+    "the last mention of the repeated name": "attention_to_repeat",
+    "effect on the answer’s logit": "direct_effect",
+}
+HABITS = ("induction", "duplicate_token", "previous_token", "current_token", "sink")
+ROUNDING = 0.006
+"""Half of the last digit shown, and a little for the digits stored."""
+
+FAR = 0.15
+"""How far the mean of three texts may be from the mean of the score, where the middle four fifths
+of all places are no further apart."""
+
+Scores = dict[str, dict[str, float]]
+"""By head and metric."""
+
+
+def find_contradictions(store: Path, site: Path) -> tuple[int, list[str]]:
+    """Return the number of heads with a sentence, and every contradiction."""
+    by_model: dict[str, list[Path]] = {}
+    for run in sorted((store / "runs").iterdir()):
+        if (run / "profile.json").exists():
+            spec = json.loads((run / "run.json").read_text())["spec"]
+            by_model.setdefault(str(spec["model"]), []).append(run)
+    heads, found = 0, []
+    for model, runs in by_model.items():
+        scores: Scores = {}
+        for run in reversed(runs):
+            for row in pq.read_table(run / "heads.parquet").to_pylist():
+                name = f"a{row['layer']}.h{row['head']}"
+                scores.setdefault(name, {})[row["metric"]] = row["value"]
+        profiles = [json.loads((run / "profile.json").read_text()) for run in runs]
+        folder = site / "m" / re.sub(r"[:/_@ -]", "-", model.lower())
+        for name, values in scores.items():
+            heads += 1
+            page = _text_of(folder / f"{name}.html")
+            found += [f"{model} {name}: {one}" for one in _check(page, name, values, profiles)]
+    return heads, found
+
+
+def _text_of(path: Path) -> str:
+    return html.unescape(re.sub(r"<[^>]+>", "", path.read_text(encoding="utf-8")))
+
+
+def _number(text: str) -> float:
+    text = text.replace("−", "-").replace("+", "").replace(",", "").strip()
+    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+
+
+def _check(
+    page: str, name: str, values: dict[str, float], profiles: list[dict[str, Any]]
+) -> Iterator[str]:
+    roles = [role for p in profiles for role in p["roles"] if role["head"] == name]
+    habits = {habit: values.get(f"{habit}@1", -1.0) for habit in HABITS}
+    clear = re.search(
+        r"it looks most at (.*?) \((\S+)(?: ± \S+)? of its attention; an? .*? has (\S+) or more"
+        r"(?:; chance gives up to ([\d.]+))?",
+        page,
+    )
+    if "No clear habit" in page:
+        if roles:
+            yield "has a role, but no clear habit"
+        if clear is not None:
+            place, value, line, chance = clear.groups()
+            habit = PLACES[place]
+            if habits[habit] < max(habits.values()):
+                yield f"looks more at another place than at {place}: {habits}"
+            if abs(_number(value) - habits[habit]) > ROUNDING:
+                yield f"{value} is not the score {habits[habit]}"
+            if habits[habit] >= _number(line) and chance is None:
+                yield f"{value} reaches the line {line}"
+    said = re.search(r"seen (?:on (.*?), )?[^;]*; (.*?)\.\n", page)
+    if roles and said is None:
+        yield "has a role that the sentence does not name"
+    if said is not None and not roles:
+        yield "has no role, but its sentence names one"
+    if said is not None:
+        yield from _check_measures(said[1], said[2], values)
+    yield from _check_texts(page, name, values, profiles)
+
+
+def _check_measures(on: str | None, measures: str, values: dict[str, float]) -> Iterator[str]:
+    """Every number of a sentence has to be a score of the head, on the task that it names."""
+    near = [v for m, v in values.items() if ":" not in m or m.partition(":")[2] == on]
+    for number in re.findall(r"(?<!± )(?<![\d.])[+−]?\d+\.\d\d(?! on the first token)", measures):
+        if all(abs(_number(number) - abs(v)) > ROUNDING for v in near) and all(
+            abs(_number(number) - v) > ROUNDING for v in near
+        ):
+            yield f"{number} is no score of the head"
+
+
+def _check_texts(
+    page: str, name: str, values: dict[str, float], profiles: list[dict[str, Any]]
+) -> Iterator[str]:
+    shown = re.search(
+        r"Places on (.*?) whose (?:attention to )?(.*?) is near the mean of (\S+\s?%?); over all "
+        r"[\d,]+ places?, four in five lie between (\S+\s?%?) and (\S+\s?%?)\.\s",
+        page,
+    )
+    if shown is None:
+        if any(p.get("typical", {}).get("heads", {}).get(name) for p in profiles):
+            yield "the profile has texts that the page does not show"
+        return
+    source, place, mean, low, high = shown.groups()
+    metric = f"{PLACES[place]}@1" + ("" if source == "random tokens" else f":{source}")
+    stored = [
+        (one, p["typical"]["texts"])
+        for p in profiles
+        for one in p.get("typical", {}).get("heads", {}).get(name, ())
+        if one["metric"] == metric
+    ]
+    if not stored:
+        yield f"no text of {metric} is stored"
+        return
+    one, texts = stored[0]
+    if abs(_number(mean) - values[metric]) > ROUNDING:
+        yield f"the mean {mean} is not the score {values[metric]}"
+    drawn = [_check_place(place, texts[place["text"]], metric) for place in one["texts"]]
+    for value, summed in drawn:
+        if summed is not None and abs(value - summed) > ROUNDING:
+            yield f"a text said to have {value} has {summed:.3f}"
+    average = sum(value for value, _ in drawn) / len(drawn)
+    far = max(FAR, _number(high) - _number(low))
+    if abs(average - values[metric]) > far:
+        yield f"the texts have {average:.3f} on average, the score is {values[metric]:.3f}"
+    cells = texts[one["texts"][0]["text"]]["cells"].get(metric, [])
+    if cells:
+        size = len(texts[one["texts"][0]["text"]]["tokens"])
+        pattern = base64.b64decode(one["pattern"])
+        mean_cell = sum(pattern[q * size + k] for q, k in cells) / 255 / len({q for q, _ in cells})
+        if abs(mean_cell - values[metric]) > far:
+            yield f"the pattern has {mean_cell:.3f}, the score is {values[metric]:.3f}"
+
+
+def _check_place(place: Any, text: Any, metric: str) -> tuple[float, float | None]:
+    """Return the value said of a text, and the sum of the stored weights of its marked keys."""
+    cells = text["cells"].get(metric)
+    if cells is None:
+        return place["value"], None
+    weights = base64.b64decode(place["weights"])
+    return place["value"], sum(weights[k] for q, k in cells if q == place["query"]) / 255
+
+
+def main() -> int:
+    """Compare the pages of a site with its store."""
+    store, site = map(Path, sys.argv[1:3])
+    heads, found = find_contradictions(store, site)
+    print(*found, sep="\n", end="\n" if found else "")
+    print(f"{heads} heads, {len(found)} contradictions")
+    return bool(found) or not heads
+
+
+if __name__ == "__main__":
+    sys.exit(main())
