@@ -35,8 +35,11 @@ ROUNDING = 0.006
 """Half of the last digit shown, and a little for the digits stored."""
 
 FAR = 0.15
-"""How far the mean of three texts may be from the mean of the score, where the middle four fifths
-of all places are no further apart."""
+"""How far texts and patterns may be from the mean of a score: this, and for single places half of
+the range of the middle four fifths of all places if that is more."""
+
+FEW = 5
+"""Number of queries from which the mean of a pattern is not that of single places."""
 
 Scores = dict[str, dict[str, float]]
 """By head and metric."""
@@ -147,15 +150,16 @@ def _check_texts(
         if summed is not None and abs(value - summed) > ROUNDING:
             yield f"a text said to have {value} has {summed:.3f}"
     average = sum(value for value, _ in drawn) / len(drawn)
-    far = max(FAR, _number(high) - _number(low))
+    far = max(FAR, (_number(high) - _number(low)) / 2)
     if abs(average - values[metric]) > far:
         yield f"the texts have {average:.3f} on average, the score is {values[metric]:.3f}"
     cells = texts[one["texts"][0]["text"]]["cells"].get(metric, [])
     if cells:
         size = len(texts[one["texts"][0]["text"]]["tokens"])
         pattern = base64.b64decode(one["pattern"])
-        mean_cell = sum(pattern[q * size + k] for q, k in cells) / 255 / len({q for q, _ in cells})
-        if abs(mean_cell - values[metric]) > far:
+        queries = len({q for q, _ in cells})
+        mean_cell = sum(pattern[q * size + k] for q, k in cells) / 255 / queries
+        if abs(mean_cell - values[metric]) > (far if queries < FEW else FAR):
             yield f"the pattern has {mean_cell:.3f}, the score is {values[metric]:.3f}"
 
 

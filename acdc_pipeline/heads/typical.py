@@ -137,6 +137,8 @@ def find_typical(
 
     The rows are those whose means are nearest to it, and in each the query with the nearest value.
 
+    Keys of such a query are all shown.
+
     Args:
         wanted: for each head a metric of `candidates`, and its mean.
 
@@ -198,7 +200,8 @@ def _choose(
     texts = []
     for row in rows[:PER_SCORE]:
         at = candidates.at[row]
-        off = [abs(float(values[row, q]) - mean) if real[row, q] else np.inf for q in at]
+        seen = _all_keys_shown(candidates, metric, row) & real[row]
+        off = [abs(float(values[row, q]) - mean) if seen[q] else np.inf for q in at]
         query = int(np.argmin(off))
         if not np.isfinite(off[query]):
             continue
@@ -219,6 +222,15 @@ def _choose(
         "texts": texts,
         "pattern": encode_pattern(crop[texts[0]["text"], :shown, :shown]),
     }
+
+
+def _all_keys_shown(candidates: Candidates, metric: str, row: int) -> Bool[Tensor, " pos"]:
+    """The queries of a row whose keys are all among the positions shown."""
+    if metric in candidates.effects:
+        return torch.ones(candidates.tokens.shape[1], dtype=torch.bool)
+    keys = candidates.keys[metric][row].clone()
+    keys[:, list(candidates.at[row])] = False
+    return ~keys.any(-1).cpu()
 
 
 def typical_plain(
