@@ -96,7 +96,7 @@ def test_pages_beside_other_data_are_contradicted(profiled: tuple[Path, Path]):
     store, site = profiled
     (path,) = (store / "runs").glob("*/profile.json")
     document = json.loads(path.read_text())
-    looking = {role["head"] for role in document["roles"] if role["metric"] == "previous_token@1"}
+    looking = {role["head"] for role in document["roles"] if role["metric"] == "duplicate_token@1"}
     assert looking
     for name in looking:
         for one in document["typical"]["heads"][name]:
