@@ -79,7 +79,7 @@ class ScoreTables:
             is_signed = about.definition.scale == "diverging"
             low = self._low_nulls.get(about.metric, np.inf) if is_signed else -np.inf
             if value > ranked.null or value < low:
-                on = "" if about.task is None else f" <small>on {escape(about.task)}</small>"
+                on = "" if about.task is None else f"<br>on {escape(about.task)}"
                 rows.append(self._row(ranked, place, on))
         if not rows:
             return None

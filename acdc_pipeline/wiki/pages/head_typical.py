@@ -8,7 +8,12 @@ from acdc_pipeline.specs.head_scores import parse_metric
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
 from acdc_pipeline.wiki.page import Data
 from acdc_pipeline.wiki.pages.statement import Statement, find_typical
-from acdc_pipeline.wiki.text import format_percent, format_signed, pluralize, show_token
+from acdc_pipeline.wiki.text import (
+    format_percent,
+    format_signed,
+    pluralize,
+    show_token,
+)
 from acdc_pipeline.wiki.typical import Typical, TypicalPlace
 
 _PLACES = {
@@ -19,6 +24,9 @@ _PLACES = {
 
 _LEAST_SHADE = 0.03
 """Attention from which a token is shaded."""
+
+_LONGEST_TOKEN = 16
+"""Characters shown of a token in a text."""
 
 _MOST_CHARACTERS = 64
 """Length of a piece of a text."""
@@ -77,9 +85,10 @@ def _text(one: TypicalPlace, metric: str, looks: bool) -> Data:
     """Return the pieces of a text: its tokens, with their marks and shades."""
     keys = {key for query, key in one.text.cells.get(metric, ()) if query == one.query}
     are_ids = all(token.isdecimal() for token in one.text.tokens)
+    shown = [token[:_LONGEST_TOKEN] for token in one.text.tokens]
     pieces: list[tuple[str, str, int]] = []
     before = -1
-    for index, (token, at) in enumerate(zip(one.text.tokens, one.text.at, strict=True)):
+    for index, (token, at) in enumerate(zip(shown, one.text.at, strict=True)):
         mark = "query" * (index == one.query) + "key" * (index in keys)
         weight = float(one.weights[index]) / 255
         shade = round(_MOST_SHADE * weight) if weight >= _LEAST_SHADE else 0

@@ -10,6 +10,7 @@ import pytest
 from humanize import ordinal
 
 from acdc_pipeline.graph import Circuit
+from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.store import Store, open_store
 from acdc_pipeline.wiki.build import build
 from acdc_pipeline.wiki.pages.task import task_rows
@@ -230,4 +231,8 @@ def test_head_page_without_a_role_tells_what_came_nearest(small_pages: dict[str,
     assert not model.near_misses.keys() & model.roles.keys()
     for (layer, head), miss in model.near_misses.items():
         page = small_pages[f"m/{model.slug}/a{layer}.h{head}.html"]
-        assert miss.describe().capitalize() in page.text
+        assert "No clear habit" in page.text
+        title = ROLES[miss.role].title
+        assert re.search(f"{title} (on .*: .*, where {title} )?has .* or more", page.text) or (
+            f", where {title} has " in page.text
+        )
