@@ -37,8 +37,8 @@ _ABOUT = """\
 Written by `python -m benchmarks.methods_table` ({arguments}) on {machine}.
 
 In each cell, a task and a model that claims it, a method searches by the logit difference, and by
-KL where it can, on {prompts} prompts{real}, with corrupted ablation; its circuits at MIB's ten
-fractions of the edges are measured on as many held-out prompts. The figures are means over cells.
+KL where it can, on {prompts} prompts, with corrupted ablation; its circuits at MIB's ten fractions
+of the edges are measured on as many held-out prompts. The figures are means over cells.
 
 - **AUROC**: how well scores, or circuits at several thresholds, tell the true edges of compiled
   models from the others; equal scores count half, chance is 0.5 (higher is better).
@@ -70,8 +70,7 @@ def page(table: Mapping[Cell, Mapping[str, Figures]], asked: argparse.Namespace,
         _ABOUT.format(
             arguments=f"`{arguments}`",
             machine=where,
-            prompts=asked.prompts,
-            real=f" ({asked.real_prompts} of the real model)" if "real" in groups else "",
+            prompts=" / ".join(map(str, asked.prompts)) + " (compiled / zoo / real)",
             resamples=asked.resamples,
             threads=asked.threads,
             longest=asked.longest,

@@ -50,6 +50,7 @@ from acdc_pipeline.evaluation import (
     roc_of_circuits,
     roc_of_scores,
 )
+from acdc_pipeline.execution.methods import SharedWork
 from acdc_pipeline.files import write_bytes
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.graph.selection import Selection
@@ -66,7 +67,7 @@ from benchmarks.searches import Found, find_circuit, is_search
 ZOO = ("gpt2-4l-s0", "neox-4l", "opt-4l", "llama-4l", "attn-4l")
 GROUPS = ("compiled", "zoo", "real")
 BY: tuple[MetricName, ...] = ("logit_diff", "kl")
-THRESHOLDS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+THRESHOLDS = (1.0, 0.3, 0.1, 0.03, 0.01)
 USUAL_THRESHOLD = 0.01
 """Of the search whose cost and stability are stated."""
 TOO_LONG = ("acdc", "eap-ig-acdc", "exact", "node-exact", "edge-pruning", "subnetwork-probing")
@@ -198,6 +199,7 @@ def search(
     metric: MetricName,
     seed: int,
     threshold: float = USUAL_THRESHOLD,
+    shared: SharedWork | None = None,
 ) -> Found:
     """One search of a method, at 5 % of the edges or at a threshold."""
     few = FEW_STEPS if "learning_rate" in METHODS[method].parameters() else {}
@@ -209,6 +211,7 @@ def search(
         seed=seed,
         metric=metric,
         threshold=threshold,
+        shared=shared,
         **few,
     )
 
@@ -216,7 +219,8 @@ def search(
 def family(method: str, cell: Cell, bench: Bench, metric: MetricName, seed: int) -> list[Found]:
     """The circuits of a method at every threshold, or the one whose scores are cut."""
     thresholds = THRESHOLDS if is_search(method) else (USUAL_THRESHOLD,)
-    return [search(method, cell, bench, metric, seed, t) for t in thresholds]
+    shared = SharedWork()
+    return [search(method, cell, bench, metric, seed, t, shared) for t in thresholds]
 
 
 def resample(bench: Bench, seed: int, number: int) -> Bench:
@@ -267,6 +271,8 @@ def _auroc(cell: Cell, found: Sequence[Found]) -> float | None:
 def _key(cell: Cell, method: str, settings: Settings) -> str:
     version = METHODS[method].VERSION
     of = {**asdict(cell), "method": method, "version": version, **asdict(settings)}
+    if is_search(method):
+        of["thresholds"] = THRESHOLDS
     return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:20]
 
 
@@ -284,8 +290,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--models", nargs="+", default=[], metavar="NAME")
     parser.add_argument("--tasks", nargs="+", default=[], metavar="NAME")
     parser.add_argument("--methods", nargs="+", default=[], choices=list(METHODS), metavar="NAME")
-    parser.add_argument("--prompts", type=int, default=32)
-    parser.add_argument("--real-prompts", type=int, default=8)
+    parser.add_argument(
+        "--prompts", nargs=3, type=int, default=[32, 16, 8], metavar=("COMPILED", "ZOO", "REAL")
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resamples", type=int, default=3)
     parser.add_argument("--longest", type=float, default=3.0, metavar="SECONDS")
@@ -299,11 +306,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for cell in cells(asked.groups, asked.models, asked.tasks):
         real = cell.group == "real"
         every = [name for name in METHODS if not (real and name in TOO_LONG)]
-        settings = Settings(
-            asked.real_prompts if real else asked.prompts,
-            asked.seed,
-            asked.resamples,
-        )
+        settings = Settings(asked.prompts[GROUPS.index(cell.group)], asked.seed, asked.resamples)
         methods = asked.methods or every
         if asked.kept:
             methods = [

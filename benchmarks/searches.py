@@ -7,7 +7,7 @@ from typing import Any
 
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.execution.checkpoint import BoundCheckpoint, NoCheckpoint
-from acdc_pipeline.execution.methods import PreparedRun, run_method
+from acdc_pipeline.execution.methods import PreparedRun, SharedWork, run_method
 from acdc_pipeline.execution.problem import BenchProblem
 from acdc_pipeline.execution.progress import Silent
 from acdc_pipeline.graph import Circuit
@@ -31,11 +31,22 @@ def is_search(method: str) -> bool:
 
 
 def find_circuit(
-    method: str, task: TaskSpec, bench: Bench, *, model: str, seed: int = 0, **values: Any
+    method: str,
+    task: TaskSpec,
+    bench: Bench,
+    *,
+    model: str,
+    seed: int = 0,
+    shared: SharedWork | None = None,
+    **values: Any,
 ) -> Found:
     """The circuit of a method with those of `values` that it has, its usual ones otherwise.
 
     A metric that the method cannot use is left out.
+
+    Args:
+        shared: of searches that differ from this one in the threshold alone; the results are the
+            same.
     """
     kind = METHODS[method]
     if values.get("metric") in kind.UNFIT:
@@ -52,5 +63,5 @@ def find_circuit(
         dtype="float32" if bench.ablated.element_size() == 4 else "float64",
     )
     problem, checkpoint = BenchProblem(bench, MEMORY), BoundCheckpoint(NoCheckpoint(), {})
-    found = run_method(PreparedRun(run, problem, MEMORY, Silent(), checkpoint))
+    found = run_method(PreparedRun(run, problem, MEMORY, Silent(), checkpoint, shared))
     return Found(found.circuit, circuit_method(run.method).ranking)

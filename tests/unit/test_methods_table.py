@@ -11,7 +11,7 @@ from benchmarks.methods_table import ZOO, cells, main
 
 def test_table_is_made_of_every_method_asked_for_and_goes_on_where_it_stopped(tmp_path: Path):
     page, kept = tmp_path / "page.md", tmp_path / "kept"
-    asked = ["--groups", "compiled", "--models", "compiled-sum", "--prompts", "8"]
+    asked = ["--groups", "compiled", "--models", "compiled-sum", "--prompts", "8", "8", "8"]
     asked += ["--resamples", "2", "--folder", str(kept), "--write", str(page)]
     main([*asked, "--methods", "exact", "random"])
     first = {file: file.stat().st_mtime_ns for file in kept.iterdir()}
