@@ -165,9 +165,9 @@ def measure(
     started = time.perf_counter()
     usual = search(method, cell, searched, "logit_diff", settings.seed)
     seconds = time.perf_counter() - started
-    fit = "kl" if "kl" not in METHODS[method].UNFIT else "logit_diff"
+    fit: MetricName = "kl" if "kl" not in METHODS[method].UNFIT else "logit_diff"
     counted, forwards = count_forwards(method, cell, searched, fit, settings.seed)
-    by = {"logit_diff": [usual], fit: [counted]}
+    by: dict[MetricName, list[Found]] = {"logit_diff": [usual], fit: [counted]}
     if is_search(method):
         by = {metric: family(method, cell, searched, metric, settings.seed) for metric in by}
     areas: dict[str, tuple[float | None, float | None]] = {
