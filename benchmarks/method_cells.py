@@ -187,10 +187,11 @@ def _areas(curves: Float[np.ndarray, "draw fraction"]) -> Float[np.ndarray, " dr
 
 
 def _mean(of: Sequence[Measured]) -> Measured:
+    means = {f: float(np.nanmean([getattr(measured, f) for measured in of])) for f in FIGURES}
     return Measured(
-        *(float(np.nanmean([getattr(measured, figure) for measured in of])) for figure in FIGURES),
-        tuple(np.mean([measured.curve for measured in of], axis=0).tolist()),
-        np.mean([measured.resampled for measured in of], axis=0),
+        **means,
+        curve=tuple(np.mean([measured.curve for measured in of], axis=0).tolist()),
+        resampled=np.mean([measured.resampled for measured in of], axis=0),
     )
 
 
