@@ -1,5 +1,7 @@
 """What a consensus costs beside one search: the searches alone, and the whole command.
 
+And what is in it: multiply-adds of products, and circuits that more than one search tests.
+
 Run: python -m benchmarks.consensus [TASK MODEL] [--threshold T] [--searches N] [--repeats N]
 """
 
@@ -13,16 +15,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from unittest import mock
 
 import torch
 
 from acdc_pipeline.algorithms import AcdcResult, acdc
 from acdc_pipeline.engine import Bench
+from acdc_pipeline.engine.search.state_batch import CountedWork
 from acdc_pipeline.evaluation import objective_for
-from acdc_pipeline.execution.consensus_run import FoundConsensus, find_consensus
+from acdc_pipeline.execution.checkpoint import BoundCheckpoint, NoCheckpoint
+from acdc_pipeline.execution.consensus_run import FoundConsensus, find_consensus, run_searches
 from acdc_pipeline.execution.consensus_searches import ConsensusSearches
 from acdc_pipeline.execution.plan import plan_run
 from acdc_pipeline.execution.worker import Worker
+from acdc_pipeline.graph import Edge
 from acdc_pipeline.specs import AcdcMethod, find_task, method_for
 
 
@@ -50,6 +56,7 @@ def main() -> None:
         seconds["command"].append(_command(given, 0))
         seconds["command many"].append(_command(given, given.searches))
     _print(given, {name: statistics.median(of) for name, of in seconds.items()}, one, many)
+    _count(bench, chosen, budget)
 
 
 def _prepare(given: argparse.Namespace) -> tuple[Bench, AcdcMethod, int]:
@@ -79,6 +86,31 @@ def _many(bench: Bench, method: AcdcMethod, budget: int) -> tuple[FoundConsensus
     searches = ConsensusSearches(bench, method, 0, budget)
     found = find_consensus(searches)
     return found, searches.states_evaluated - found.stand_in_states
+
+
+def _count(bench: Bench, method: AcdcMethod, budget: int) -> None:
+    """Print the multiply-adds of the searches beside those of one, and how many circuits differ."""
+    work, count = [0], CountedWork.count_product
+
+    def counted(batch: CountedWork, rows_per_state: int, weights: int) -> None:
+        work[0] += batch.n_states * rows_per_state * weights
+        count(batch, rows_per_state, weights)
+
+    with mock.patch.object(CountedWork, "count_product", counted):
+        ConsensusSearches(bench, method, 0, budget).run(0)
+        one, work[0] = work[0], 0
+        logs = run_searches(
+            ConsensusSearches(bench, method, 0, budget), BoundCheckpoint(NoCheckpoint(), {}), None
+        )
+    tested: set[frozenset[Edge]] = set()
+    for log in logs:
+        removed: frozenset[Edge] = frozenset()
+        for decision in log:
+            circuit = removed | {decision.edge}
+            tested.add(circuit)
+            removed = circuit if decision.removed else removed
+    print(f"multiply-adds: {one / 1e9:.1f}e9 and {work[0] / 1e9:.1f}e9, {work[0] / one:.1f} times")
+    print(f"circuits tested: {sum(map(len, logs)):,}, of which {len(tested):,} differ")
 
 
 def _cpu(run: Callable[[], object]) -> float:

@@ -97,7 +97,7 @@ class ExpectedConsensus(Spec):
     def consensus(self) -> Consensus:
         """Return the consensus. Raises GraphError for what is no edge."""
         kept = {Edge.parse(edge): count for edge, count in self.kept.items()}
-        roles = {Edge.parse(edge): role for edge, role in self.roles.items()}
+        roles: dict[Edge, Role] = {Edge.parse(edge): role for edge, role in self.roles.items()}
         return Consensus(self.searches, self.line, kept, roles)
 
 

@@ -324,7 +324,9 @@ class PositionalState:
         if node.kind == "router":
             return
         if node.kind == "head":
-            streams = {slot: self._stream(Receiver(node, slot)) for slot in SLOTS}
+            streams: dict[Slot, Tensor] = {
+                slot: self._stream(Receiver(node, slot)) for slot in SLOTS
+            }
             self.held += self.attention.open(node, self.read[node], streams)
             return
         for span in self.read[node]:

@@ -31,8 +31,9 @@ def _run(counts: Sequence[int], searches: int = 20, **metrics: float) -> RunReco
         edge: "necessary" if count == searches else "uncertain" for edge, count in kept.items()
     }
     inside = [str(edge) for edge, count in kept.items() if 2 * count > searches]
-    made = record(inside, **metrics)
-    return replace(made, consensus=Consensus(searches, 0.5, kept, roles))
+    made = record(inside)
+    measured = {**made.metrics, **metrics}
+    return replace(made, metrics=measured, consensus=Consensus(searches, 0.5, kept, roles))
 
 
 def _baseline(run: RunRecord, others: Sequence[RunRecord] = ()) -> Baseline:

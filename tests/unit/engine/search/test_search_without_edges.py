@@ -14,6 +14,7 @@ from acdc_pipeline.algorithms import acdc
 from acdc_pipeline.algorithms.consensus import Mask
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.engine.search.coupled_search import CoupledSearch
+from acdc_pipeline.engine.search.model_search import ChangeSearch
 from acdc_pipeline.engine.search.positional_coupled import PositionalCoupledSearch
 from acdc_pipeline.engine.search.positional_search import PositionalSearch
 from acdc_pipeline.engine.search.search import Search
@@ -82,7 +83,8 @@ def compare(bench: Bench, removed: frozenset[Edge], kind: type[Search[Any]]) -> 
 
     fast = bench.search_without(removed, objective_for(bench, "kl"), memory=2**28)
     assert isinstance(fast, kind)
-    fast.recompute_after = 20  # so that the activations are recomputed on the way
+    if isinstance(fast, ChangeSearch):
+        fast.recompute_after = 20  # so that the activations are recomputed on the way
     logs = []
     for search in (fast, MaskSearch(topology, measure, removed)):
         with torch.no_grad():
