@@ -1,7 +1,7 @@
-"""Faithfulness against circuit size, and the areas CPR and CMD of the MIB benchmark.
+"""Faithfulness against circuit size, and the areas CMD and CPR of the MIB benchmark.
 
 Mueller et al. 2025, "MIB: A Mechanistic Interpretability Benchmark" (arXiv 2504.13151), section 3.
-CPR and CMD are trapezoidal sums over the fractions of edges at which circuits were measured, on a
+CMD and CPR are trapezoidal sums over the fractions of edges at which circuits were measured, on a
 linear axis.
 """
 

@@ -307,10 +307,29 @@ def test_build_shows_dashes_for_circuits_that_were_not_evaluated_beside_one_that
 ):
     first, *others = [s.run_id for s in own_store.summaries() if s.edges_kept is not None]
     assert others
-    figures = {"metric": "kl", "null": {"drawn": 40, "percentile": 0.875}, "curve": None}
+    figures = {
+        "metric": "kl",
+        "null": {"drawn": 40, "percentile": 0.875},
+        "curve": [],
+        "cmd": 0.25,
+        "cpr": 0.75,
+        "cmd_interval": [0.125, 0.5],
+        "cpr_interval": None,
+        "ablations": {
+            name: {"metrics": {"kl": {"faithfulness": share}}, "forwards": 1}
+            for name, share in (("adversarial", 0.0625), ("zero", 0.375))
+        },
+    }
     own_store.add_evaluation(StoredEvaluation(first, {"seed": 0}, figures, 1.0, {}, 1000.0))
     build(own_store, own_site, jobs=1)
     evaluated = [p for p in own_site.glob("t/*/zoo*.html") if 'id="evaluation"' in p.read_text()]
     (page,) = evaluated
     rows = page.read_text().split('id="evaluation"')[1].split("</table>")[0].split("<tr>")[1:]
-    assert sorted(row.count('<td class="n">–') for row in rows[1:]) == [9, 10]
+    assert sorted(row.count('<td class="n">–') for row in rows[1:]) == [7, 10]
+    # CMD before CPR, with an interval where it has one; ablations in the order of evaluations
+    assert rows[0].index("CMD") < rows[0].index("CPR")
+    assert [row.count("0.125 to 0.500") for row in rows[1:]].count(1) == 1
+    under = page.read_text().split("Faithfulness under each ablation")[1].split("</table>")[0]
+    assert under.index("zero") < under.index("adversarial")
+    assert re.search("38.%.*6.%", under, re.DOTALL)
+    assert under.count('<td class="n">–') == 2
