@@ -331,5 +331,5 @@ def test_build_shows_dashes_for_circuits_that_were_not_evaluated_beside_one_that
     assert [row.count("0.125 to 0.500") for row in rows[1:]].count(1) == 1
     under = page.read_text().split("Faithfulness under each ablation")[1].split("</table>")[0]
     assert under.index("zero") < under.index("adversarial")
-    assert re.search("38.%.*6.%", under, re.DOTALL)
+    assert re.search("38.%.*6.2.%", under, re.DOTALL)
     assert under.count('<td class="n">–') == 2
