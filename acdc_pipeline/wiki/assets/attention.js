@@ -43,7 +43,11 @@
     this.said = make("p", "att-said");
     this.said.setAttribute("role", "status");
     place.textContent = "";
-    [label, this.note, this.tokens, this.said, this.grid].forEach(function (part) { place.appendChild(part); });
+    [label, this.note, this.tokens, this.said].forEach(function (part) { place.appendChild(part); });
+    // the page of a head has a pattern already
+    var around = place.dataset.head ? place.appendChild(make("details")) : place;
+    if (around !== place) around.appendChild(make("summary", "", "The whole pattern"));
+    around.appendChild(this.grid);
     this.select.addEventListener("change", function () { view.open(+view.select.value, true); });
     this.tokens.addEventListener("keydown", function (event) { view.key(event); });
     this.tokens.addEventListener("pointerleave", function () { view.show(view.kept); });
@@ -184,7 +188,7 @@
   };
 
   document.querySelectorAll(".attention[data-head]").forEach(function (place) {
-    place.hidden = false;
+    place.parentNode.hidden = false;
     new IntersectionObserver(function (seen, watcher) {
       if (!seen.some(function (one) { return one.isIntersecting; })) return;
       watcher.disconnect();

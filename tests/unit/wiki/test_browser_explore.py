@@ -209,6 +209,12 @@ def test_tokens_show_their_sources_and_two_heads_follow_each_other(
     said = views.nth(0).locator(".att-said").inner_text()
     assert said.startswith(f"From {document['texts'][1]['tokens'][6]} (7) it looks at")
     assert views.nth(0).locator(".cols li").all_text_contents() == document["texts"][1]["tokens"]
+    # the page of the head has the same
+    page.open(f"m/{slug}/{one}.html")
+    page.page.locator(".attention").scroll_into_view_if_needed()
+    page.page.locator(".attention select").select_option(index=1)
+    page.page.locator(".tok").nth(6).hover()
+    assert page.page.locator(".att-said").inner_text() == said
 
 
 def test_drawing_by_position_is_pinned_filtered_and_panned_by_mouse(
