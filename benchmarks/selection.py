@@ -41,15 +41,15 @@ MEMORY = 2 * 2**30
 RULES: dict[str, dict[str, Any]] = {
     "greedy": {},
     "ilp": {"select": "ilp"},
-    "positive 0.5": {"positive_share": 0.5},
-    "positive 0.8": {"positive_share": 0.8},
+    "positive 0.9": {"positive_share": 0.9},
+    "positive 0.95": {"positive_share": 0.95},
     "positive 1": {"positive_share": 1.0},
     "signs 1000": {"sign_filter": 1000},
-    "ilp, positive 0.8": {"select": "ilp", "positive_share": 0.8},
+    "ilp, positive 1": {"select": "ilp", "positive_share": 1.0},
     "ilp, signs 1000": {"select": "ilp", "sign_filter": 1000},
-    "ilp, positive 0.8, signs 1000": {
+    "ilp, positive 1, signs 1000": {
         "select": "ilp",
-        "positive_share": 0.8,
+        "positive_share": 1.0,
         "sign_filter": 1000,
     },
 }
@@ -85,7 +85,7 @@ def compare(options: argparse.Namespace) -> None:
 
 def time_programs(layers: int, heads: int) -> None:
     """Print the seconds and the gap of integer programs on a graph of some shape."""
-    topology = Topology(layers, heads)
+    topology = Topology(layers, heads, has_mlp=True)
     scores = np.random.default_rng(0).standard_t(2, topology.n_edges)
     print(f"{layers} layers of {heads} heads: {topology.n_edges:,} edges")
     for fraction in FRACTIONS[:-1]:

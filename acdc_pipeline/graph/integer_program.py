@@ -37,6 +37,13 @@ if TYPE_CHECKING:
 TIME_LIMIT = 60.0
 """Seconds after which the best circuit found so far is taken."""
 
+MOST_OPEN = 4000
+"""How many edges beyond the size the solver first chooses among, the best ones.
+
+With the circuit that it finds there, more edges are decided; if all that are not decided then are
+as few, it chooses among them, and finds the best circuit.
+"""
+
 # Sums of worths that differ by less than this share of the largest worth count as equal: the
 # solver's own tolerance is as large.
 _TOLERANCE = 1e-6
@@ -154,23 +161,38 @@ class _Program:
         fits = known.sum() == size and (known & self.positive).sum() >= quota
         tolerance = _TOLERANCE * max(1e-30, float(np.abs(self.worth).max()))
         best = self._best_unconnected(size, quota)
-        bound, least = self._sum(best), self._sum(known) if fits else -np.inf
-        slack = bound - least + tolerance
-        if slack <= 2 * tolerance:
-            return known, 0.0
-        may = best | (self.worth >= self.worth[best].min() - slack)
-        must = best & (self.worth > self.worth[~best].max(initial=-np.inf) + slack)
-        found = self._optimise(may.nonzero()[0], must, size, quota)
-        if found is not None:
-            bound = min(bound, found[1])
-        if found is None or (fits and self._sum(found[0]) < least):
-            if not fits:
-                return None
-            kept = known
-        else:
-            kept = found[0]
+        worst, bound = float(self.worth[best].min()), self._sum(best)
+        others = float(self.worth[~best].max(initial=-np.inf))
+        kept = known if fits else None
+        for first_round in (True, False):
+            slack = bound - (-np.inf if kept is None else self._sum(kept)) + tolerance
+            may = best | (self.worth >= worst - slack)
+            if slack <= 2 * tolerance or not (first_round or may.sum() <= size + MOST_OPEN):
+                break
+            open_edges = self._first(may, best | known, size + MOST_OPEN)
+            must = best & (self.worth > others + slack)
+            found = self._optimise(open_edges.nonzero()[0], must, size, quota)
+            missing = may & ~open_edges
+            if found is not None:
+                with_missing = self._sum(best) - worst + self.worth[missing].max(initial=-np.inf)
+                bound = min(bound, max(found[1], float(with_missing)))
+                if kept is None or self._sum(found[0]) > self._sum(kept):
+                    kept = found[0]
+            if not missing.any():
+                break
+        if kept is None:
+            return None
         missed = bound - self._sum(kept)
         return kept, 0.0 if missed <= tolerance else min(1.0, missed / abs(bound))
+
+    def _first(
+        self, some: Bool[np.ndarray, " n"], needed: Bool[np.ndarray, " n"], count: int
+    ) -> Bool[np.ndarray, " n"]:
+        """The best `count` of some edges, and those that are needed."""
+        order = np.argsort(-self.worth, kind="stable")
+        out = needed & some
+        out[order[some[order]][:count]] = True
+        return out
 
     def _sum(self, kept: Bool[np.ndarray, " n"]) -> float:
         return float(self.worth[kept].sum())

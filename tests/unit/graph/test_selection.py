@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acdc_pipeline.graph import Circuit, Topology
+from acdc_pipeline.graph import Circuit, Topology, integer_program
+from acdc_pipeline.graph.integer_program import best_circuit
 from acdc_pipeline.graph.selection import Selection
 from tests.strategies import scores
 
@@ -45,7 +46,9 @@ def test_integer_program_is_the_best_of_all_circuits_of_a_size(drawn, size, rank
     quota = min(math.ceil(share * size), int((values > 0).sum()))
     of_size = connected()[connected().sum(1) == size]
     allowed = of_size[(of_size & (values > 0)).sum(1) >= quota]
-    (mask,) = Selection(rank, "ilp", share).masks(CHAIN, values, [size])
+    found = best_circuit(CHAIN, values, size, rank, share)
+    mask = found.mask
+    assert found.gap == 0
     assert _all_live(mask)
     assert mask.sum() == size
     if len(allowed):
@@ -114,3 +117,21 @@ def test_integer_program_finds_the_path_that_greed_misses():
     (best,) = Selection("signed", "ilp").masks(CHAIN, values, [3])
     assert names(greedy) == {"a1.h0->logits", "input->a1.h0<q>", "input->a1.h0<k>"}
     assert names(best) == {"a1.h0->logits", "a0.h0->a1.h0<v>", "input->a0.h0<q>"}
+
+
+def test_integer_program_over_few_edges_at_first_bounds_what_it_may_miss(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    pytest.importorskip("scipy", reason="needs the extra ilp")
+    monkeypatch.setattr(integer_program, "MOST_OPEN", 1)
+    gaps = []
+    for seed in range(20):
+        values = np.random.default_rng(seed).standard_t(2, 12)
+        found = best_circuit(CHAIN, values, 4, "magnitude")
+        of_size = connected()[connected().sum(1) == 4]
+        best = max(np.abs(values[m]).sum() for m in of_size)
+        ours = np.abs(values[found.mask]).sum()
+        assert _all_live(found.mask)
+        assert best * (1 - 1e-6) <= ours / (1 - found.gap)
+        gaps.append(found.gap)
+    assert min(gaps) == 0
