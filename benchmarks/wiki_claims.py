@@ -47,11 +47,17 @@ Scores = dict[str, dict[str, float]]
 
 def find_contradictions(store: Path, site: Path) -> tuple[int, list[str]]:
     """Return the number of heads with a sentence, and every contradiction."""
-    by_model: dict[str, list[Path]] = {}
+    index = json.loads((site / "data" / "index.json").read_text())
+    folders = {
+        (one["ref"], one["revision"]): one["document"].removesuffix(".json")
+        for one in index["models"]
+    }
+    by_model: dict[tuple[str, str], list[Path]] = {}
     for run in sorted((store / "runs").iterdir()):
         if (run / "profile.json").exists():
             spec = json.loads((run / "run.json").read_text())["spec"]
-            by_model.setdefault(str(spec["model"]), []).append(run)
+            key = spec["model"], spec["model_revision"]
+            by_model.setdefault(key, []).append(run)
     heads, found = 0, []
     for model, runs in by_model.items():
         scores: Scores = {}
@@ -60,16 +66,27 @@ def find_contradictions(store: Path, site: Path) -> tuple[int, list[str]]:
                 name = f"a{row['layer']}.h{row['head']}"
                 scores.setdefault(name, {})[row["metric"]] = row["value"]
         profiles = [json.loads((run / "profile.json").read_text()) for run in runs]
-        folder = site / "m" / re.sub(r"[:/_@ -]", "-", model.lower())
+        folder = site / "m" / folders[model]
         for name, values in scores.items():
             heads += 1
-            page = _text_of(folder / f"{name}.html")
-            found += [f"{model} {name}: {one}" for one in _check(page, name, values, profiles)]
+            sentence, intro = _read(folder / f"{name}.html")
+            wrong = [
+                *_check_sentence(sentence, name, values, profiles),
+                *_check_texts(intro, name, values, profiles),
+            ]
+            found += [f"{folder.name} {name}: {one}" for one in wrong]
     return heads, found
 
 
-def _text_of(path: Path) -> str:
-    return html.unescape(re.sub(r"<[^>]+>", "", path.read_text(encoding="utf-8")))
+def _read(path: Path) -> tuple[str, str]:
+    """Return the sentence of a page, and the paragraph above its texts, empty if it has none."""
+    page = path.read_text(encoding="utf-8")
+    found = (
+        re.search(pattern, page, re.S)
+        for pattern in (r'<p class="lede">(.*?)</p>', r'id="shown".*?<p class="hint">(.*?)<div')
+    )
+    sentence, intro = ("" if one is None else html.unescape(one[1]) for one in found)
+    return sentence, intro
 
 
 def _number(text: str) -> float:
@@ -77,17 +94,17 @@ def _number(text: str) -> float:
     return float(text[:-1]) / 100 if text.endswith("%") else float(text)
 
 
-def _check(
-    page: str, name: str, values: dict[str, float], profiles: list[dict[str, Any]]
+def _check_sentence(
+    sentence: str, name: str, values: dict[str, float], profiles: list[dict[str, Any]]
 ) -> Iterator[str]:
     roles = [role for p in profiles for role in p["roles"] if role["head"] == name]
     habits = {habit: values.get(f"{habit}@1", -1.0) for habit in HABITS}
     clear = re.search(
         r"it looks most at (.*?) \((\S+)(?: ± \S+)? of its attention; an? .*? has (\S+) or more"
         r"(?:; chance gives up to ([\d.]+))?",
-        page,
+        sentence,
     )
-    if "No clear habit" in page:
+    if "No clear habit" in sentence:
         if roles:
             yield "has a role, but no clear habit"
         if clear is not None:
@@ -99,14 +116,13 @@ def _check(
                 yield f"{value} is not the score {habits[habit]}"
             if habits[habit] >= _number(line) and chance is None:
                 yield f"{value} reaches the line {line}"
-    said = re.search(r"seen (?:on (.*?), )?[^;]*; (.*?)\.\n", page)
+    said = re.search(r"; seen (?:on (.*?), )?[^;]*; (.*)\.$", sentence)
     if roles and said is None:
         yield "has a role that the sentence does not name"
     if said is not None and not roles:
         yield "has no role, but its sentence names one"
     if said is not None:
         yield from _check_measures(said[1], said[2], values)
-    yield from _check_texts(page, name, values, profiles)
 
 
 def _check_measures(on: str | None, measures: str, values: dict[str, float]) -> Iterator[str]:
@@ -120,12 +136,12 @@ def _check_measures(on: str | None, measures: str, values: dict[str, float]) -> 
 
 
 def _check_texts(
-    page: str, name: str, values: dict[str, float], profiles: list[dict[str, Any]]
+    intro: str, name: str, values: dict[str, float], profiles: list[dict[str, Any]]
 ) -> Iterator[str]:
     shown = re.search(
         r"Places on (.*?) whose (?:attention to )?(.*?) is near the mean of (\S+\s?%?); over all "
         r"[\d,]+ places?, four in five lie between (\S+\s?%?) and (\S+\s?%?)\.\s",
-        page,
+        intro,
     )
     if shown is None:
         if any(p.get("typical", {}).get("heads", {}).get(name) for p in profiles):

@@ -178,13 +178,19 @@ def test_build_of_heads_without_circuits_and_of_circuits_without_heads(tmp_path:
     store.commit(dataclasses.replace(records.record(), heads=(), profile=None))
     draw = np.random.default_rng(0)
     grids = wiki_store.score_grids(TINY[1], ["ioi"], draw)
-    store.commit(wiki_store.profile_record(TINY[1], "ioi", grids, draw))
+    record = wiki_store.profile_record(TINY[1], "ioi", grids, draw)
+    assert record.profile is not None
+    # as profiles of earlier versions are
+    older = {key: part for key, part in record.profile.items() if key != "typical"}
+    store.commit(dataclasses.replace(record, profile=older))
     out = build(store, tmp_path / "site", jobs=1).out
     bare = (out / "m" / "zoo-attn-2l" / "a0.h1.html").read_text()
     assert "Its scores were not measured." in bare
     assert "In the circuit of ioi (up to τ = 0.01)." in bare
     profiled = (out / "m" / "zoo-gpt2-4l-s0" / "a0.h1.html").read_text()
     assert "No circuit was searched for in this model." in profiled
+    assert "the profile is of an earlier version" in profiled
+    assert 'id="shown"' not in profiled
 
 
 @pytest.mark.parametrize("present", ["letter.txt", ".hidden"])
