@@ -31,7 +31,7 @@ from acdc_pipeline.execution.shards.circuit_jobs import scrub, scrubbing_bench
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.specs import PairsGenerator, RunSpec, TaskSpec, circuit_method
-from acdc_pipeline.specs.names import MetricKey
+from acdc_pipeline.specs.names import ComparedAblation, MetricKey
 from acdc_pipeline.store.figures import is_only_of_its_size
 from acdc_pipeline.workflows.ablations import compare_ablations, count_forwards
 from acdc_pipeline.workflows.curves import areas_of
@@ -129,7 +129,8 @@ def _null(subject: Subject, advance: Advance) -> dict[str, Any]:
 
 
 def _ablations(subject: Subject, advance: Advance) -> dict[str, Any]:
-    bench, plan, names = subject.bench, subject.plan, subject.plan.ablations
+    bench, plan = subject.bench, subject.plan
+    names: Sequence[ComparedAblation] = plan.ablations
     reason = None
     if bench.prompts.whole is not None and not {*names} <= {*CHEAP}:
         names = tuple(name for name in CHEAP if name in names)
