@@ -133,7 +133,9 @@ def score_edges(problem: MeanProblem, method: ScoredMethod) -> EdgeScores:
     compute = pkgutil.resolve_name(method.COMPUTE)
     if isinstance(problem, ScoringProblem) and problem.bench.weights.one_span is not None:
         scores = compute(replace(problem, bench=problem.bench.without_one_span), method)
-        return {edge: scores[replace(edge, span=None)] for edge in problem.topology.edges}
+        named = {edge: scores[replace(edge, span=None)] for edge in problem.topology.edges}
+        with_more = isinstance(scores, DetailedScores)
+        return DetailedScores(named, scores.details) if with_more else named
     return compute(problem, method)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -49,15 +49,24 @@ class LogprobObjective:
     reads: Outputs = "logprobs"
 
     def __call__(self, final: Float[Tensor, "state answer d_model"]) -> Float[Tensor, " state"]:
+        means = (mean_over_answers(self.score(x), self.answer_weight) for x in self._read(final))
+        return torch.cat([self.sign * mean for mean in means])
+
+    def per_answer(
+        self, final: Float[Tensor, "state answer d_model"]
+    ) -> Float[Tensor, "state answer"]:
+        """The metric of each answer, higher is worse; of each prompt with whole answers."""
+        return torch.cat([self.sign * self.score(outputs) for outputs in self._read(final)])
+
+    def _read(
+        self, final: Float[Tensor, "state answer d_model"]
+    ) -> Iterator[Float[Tensor, "some answer vocab"]]:
+        """What `score` reads, for some states after others."""
         n_tokens = self.weights.w_u.shape[1] if self.tokens is None else len(self.tokens)
         per_state = final.shape[1] * n_tokens * final.element_size()
-        values = []
         for chunk in final.split(max(1, _CHUNK_BYTES // per_state)):
             outputs = unembed(self.weights, chunk, self.tokens)
-            if self.reads == "logprobs":
-                outputs = outputs.log_softmax(-1)
-            values.append(self.sign * mean_over_answers(self.score(outputs), self.answer_weight))
-        return torch.cat(values)
+            yield outputs.log_softmax(-1) if self.reads == "logprobs" else outputs
 
 
 def mean_over_answers(

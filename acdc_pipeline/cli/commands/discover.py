@@ -179,6 +179,14 @@ def discover(
             "{default}.",
         ),
     ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            **number("--budget"),
+            help="For {owners}: the most that may be spent, in forwards, of which a backward is "
+            "two. Default: what eap-ig-activations costs.",
+        ),
+    ] = None,
     learning_rate: Annotated[
         float | None,
         typer.Option(
@@ -294,6 +302,7 @@ def discover(
         "grad_drop": grad_drop,
         "rounds": rounds,
         "screen": screen,
+        "budget": budget,
         "learning_rate": learning_rate,
         "penalty": penalty,
         "block_penalty": block_penalty,

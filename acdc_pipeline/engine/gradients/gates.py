@@ -51,7 +51,10 @@ Backward = Callable[[Stream], Float[Tensor, " gate"]]
 
 
 def edge_gate_gradient(
-    bench: Bench, objective: LogprobObjective, gates: Float[Tensor, " edge"], memory: int
+    bench: Bench,
+    objective: LogprobObjective,
+    gates: Float[Tensor, " edge"],
+    memory: int,
 ) -> Float[Tensor, " edge"]:
     """The gradient of the objective by the gate of each edge, in the order of the graph's edges.
 
@@ -65,6 +68,33 @@ def edge_gate_gradient(
         return run.final(embed(bench.weights, bench.prompts.clean[chosen])), run.backward
 
     return gradient_by_gates(bench, objective, forward, _prompts_that_fit(bench, memory))
+
+
+def edge_gate_gradient_from(
+    bench: Bench,
+    at_answers: Float[Tensor, "answer d_model"],
+    gates: Float[Tensor, " edge"],
+    memory: int,
+) -> Float[Tensor, " edge"]:
+    """As `edge_gate_gradient`, of a function whose gradient by the final streams is known.
+
+    One forward and one backward pass.
+
+    Args:
+        at_answers: that gradient, at the answers.
+    """
+    layout, at_once = bench.layout, _prompts_that_fit(bench, memory)
+    at_final = bench.ablated.new_zeros(layout.batch * layout.pos, bench.weights.d_model)
+    at_final.index_add_(0, layout.answer_index, at_answers)
+    at_final = at_final.view(layout.batch, layout.pos, -1)
+    total = torch.zeros_like(gates)
+    with torch.no_grad():
+        for start in range(0, layout.batch, at_once):
+            some = slice(start, start + at_once)
+            run = EdgeGated(bench.weights, bench.ablated[:, some], gates, _spans_of(bench, some))
+            run.final(embed(bench.weights, bench.prompts.clean[some]))
+            total += run.backward(at_final[some])
+    return total
 
 
 def circuit_gradient(

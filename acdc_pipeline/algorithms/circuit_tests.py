@@ -1,0 +1,143 @@
+"""Exact tests of circuits and gradients by gates, counted in forwards against a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from acdc_pipeline.algorithms.scoring import ScoringProblem
+from acdc_pipeline.engine.circuit_forward import run_circuits_to_answers
+from acdc_pipeline.engine.gradients.gates import edge_gate_gradient, edge_gate_gradient_from
+from acdc_pipeline.engine.gradients.receiver_gradients import backpropagate
+from acdc_pipeline.engine.objectives import KlObjective, LogprobObjective, mean_over_answers
+from acdc_pipeline.engine.shared_outputs import identify_outputs
+from acdc_pipeline.graph.topology import Topology
+
+Mask = Bool[np.ndarray, " edge"]
+
+GRADIENT_COST = 3.0
+"""One forward and one backward, which counts as two."""
+
+_LEAST_VARIANCE = 1e-24
+"""Keeps the gradient of a square root finite."""
+
+_AT_ONCE = 64
+"""Circuits that are run together, so that what they have in common is computed once."""
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A circuit as it was measured.
+
+    Args:
+        value: M(circuit) - M(model), with M oriented so that higher is worse; mean over answers.
+        loss: how far the circuit is from the model, see `CircuitTests`; lower is better.
+        final: its final stream at the answers.
+    """
+
+    mask: Mask
+    value: float
+    loss: float
+    final: Float[Tensor, "answer d_model"]
+
+
+class CircuitTests:
+    """Measures circuits of one problem, and counts what that costs.
+
+    The loss of a circuit is |mean d| + s / √n over the n answers, where d is the metric of an
+    answer in the circuit less that in the model (with KL divergence: the divergence) and s its
+    standard deviation: the distance on other prompts of the same draw, should their mean differ by
+    one standard error.
+
+    The unit of cost is a forward of the whole model on all prompts. A circuit costs the share of
+    the sources whose outputs it needs and no circuit tested with it has computed; a gradient costs
+    3.
+
+    Attributes:
+        spent: forwards so far.
+    """
+
+    def __init__(self, problem: ScoringProblem) -> None:
+        self.problem, self.bench = problem, problem.bench
+        self.topology: Topology = problem.topology
+        self.spent = 0.0
+        self._known: dict[bytes, Tested] = {}
+        whole = self.bench.layout.at_answers(self.bench.clean.final.flatten(0, 1))[None]
+        assert isinstance(problem.objective, KlObjective | LogprobObjective)
+        self._exact, self._differentiable = problem.objective, problem.differentiable
+        with torch.no_grad():
+            self._of_model = self._exact.per_answer(whole).double()
+
+    def _loss(
+        self, by_answer: Float[Tensor, "state answer"]
+    ) -> tuple[Float[Tensor, " state"], Float[Tensor, " state"]]:
+        """The mean distance from the model, and the loss."""
+        weight = self._exact.answer_weight
+        apart = by_answer.double() - self._of_model
+        mean = mean_over_answers(apart, weight)
+        variance = mean_over_answers((apart - mean[:, None]) ** 2, weight)
+        return mean, mean.abs() + (variance / apart.shape[1] + _LEAST_VARIANCE).sqrt()
+
+    def cost(self, masks: Sequence[Mask]) -> float:
+        """The forwards that `test` of these circuits takes."""
+        new = [mask for mask in masks if mask.tobytes() not in self._known]
+        batches = [new[i : i + _AT_ONCE] for i in range(0, len(new), _AT_ONCE)]
+        return sum((self._cost(batch) for batch in batches), 0.0)
+
+    def _cost(self, masks: Sequence[Mask]) -> float:
+        weights = self.bench.weights.without_one_span
+        if weights.spans is not None:
+            return float(len(masks))
+        ids = identify_outputs(weights, masks)
+        return len(np.unique(ids[ids >= 0])) / len(self.topology.sources)
+
+    def test(self, masks: Sequence[Mask]) -> list[Tested]:
+        """Measure circuits; those measured before cost nothing."""
+        new = list({mask.tobytes(): mask for mask in masks}.values())
+        new = [mask for mask in new if mask.tobytes() not in self._known]
+        self.spent += self.cost(new)
+        bench = self.bench
+        for first in range(0, len(new), _AT_ONCE):
+            batch = np.stack(new[first : first + _AT_ONCE])
+            with torch.no_grad():
+                finals = run_circuits_to_answers(
+                    bench.weights, bench.prompts.clean, bench.ablated, batch, bench.layout
+                )
+                means, losses = self._loss(self._exact.per_answer(finals))
+            for mask, final, mean, loss in zip(
+                batch, finals, means.tolist(), losses.tolist(), strict=True
+            ):
+                self._known[mask.tobytes()] = Tested(mask, mean, loss, final)
+        return [self._known[mask.tobytes()] for mask in masks]
+
+    def gradient(self, tested: Tested) -> Float[np.ndarray, " edge"]:
+        """The first-order change of the loss when an edge is closed, by edge: higher is needed.
+
+        For an edge outside the circuit it is what is lost by not opening it.
+        """
+        self.spent += GRADIENT_COST
+        gates = torch.from_numpy(tested.mask).to(self.bench.ablated)
+        at_answers = backpropagate(
+            lambda final: self._loss(self._differentiable.per_answer(final[None]))[1].sum(),
+            tested.final,
+        )
+        memory = self.problem.memory
+        by_gate = edge_gate_gradient_from(self.bench, at_answers, gates, memory)
+        return -by_gate.double().numpy(force=True)
+
+    def integrated(self, mask: Mask, points: Sequence[float]) -> Float[np.ndarray, " edge"]:
+        """Minus the mean gradient of M by the gates, at `points` times the gates of a circuit."""
+        total = np.zeros(len(mask))
+        gates = torch.from_numpy(mask).to(self.bench.ablated)
+        for point in points:
+            self.spent += GRADIENT_COST
+            gradient = edge_gate_gradient(
+                self.bench, self._differentiable, point * gates, self.problem.memory
+            )
+            total -= gradient.double().numpy(force=True) / len(points)
+        return total

@@ -1,0 +1,49 @@
+"""The method whose circuits are proposed by gradients and decided by exact tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from acdc_pipeline.graph.topology import Topology
+from acdc_pipeline.specs.methods.base import NO_GRADIENT, Default
+from acdc_pipeline.specs.methods.scored import ScoredMethod
+from acdc_pipeline.specs.names import MetricKey, Rank
+
+
+class EapExactMethod(ScoredMethod):
+    """Circuits of falling size, proposed by gradients and decided by exact tests.
+
+    Args:
+        budget: the most that may be spent, in forwards of the model; a backward counts as two.
+            None means what `eap-ig-activations` costs, see `forwards`.
+    """
+
+    VERSION: ClassVar[int] = 1
+    SCORE: ClassVar[str] = (
+        "rounds that kept it, plus a rank by its worth for {metric} in the last one"
+    )
+    UNFIT: ClassVar[Mapping[MetricKey, str]] = NO_GRADIENT
+    COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.eap_exact:eap_exact"
+
+    name: Literal["eap-exact"]
+    budget: Annotated[float | None, Field(gt=0), Default(None)]
+
+    @property
+    def ranking(self) -> Rank:
+        return "signed"
+
+    def forwards(self, topology: Topology) -> float:
+        """The budget: half of the three forwards for each point and group of `eap-ig-activations`.
+
+        Each of its groups (`input`, the heads, the mixer and the MLP of each layer) has five
+        points, each with a forward and a backward of what follows the group: half of the model, on
+        average.
+        """
+        if self.budget is not None:
+            return self.budget
+        layers = range(topology.n_layers)
+        groups = 1 + sum(len(topology.parts(layer)) for layer in layers)
+        return groups * 5 * 3 / 2

@@ -1,0 +1,103 @@
+"""Circuits proposed by gradients and decided by exact tests: effects, costs, known circuits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from acdc_pipeline.algorithms import score_edges
+from acdc_pipeline.algorithms.scoring import DetailedScores
+from acdc_pipeline.engine import Bench, circuit_forward, set_up
+from acdc_pipeline.engine.gradients.gates import EdgeGated
+from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.evaluation import measure_value, pessimistic_auc, roc_of_scores
+from acdc_pipeline.graph.cut import cut
+from acdc_pipeline.models import load_model
+from acdc_pipeline.models.zoo import compiled
+from acdc_pipeline.prompts.make import make_prompts
+from acdc_pipeline.specs.catalogue import find_task
+from tests.scoring import problem_of, scored_method
+from tests.support import REPOSITORY
+
+REDUNDANT = [name for name in compiled.list_compiled() if len(compiled.alternatives(name)) > 1]
+
+
+def bench_of(name: str, n: int = 8) -> Bench:
+    model = load_model(f"zoo:{name}", dtype="float64", device="cpu")
+    assert model.tokenizer is not None
+    task = "induction" if name == "attn-2l" else compiled.task_of(name)
+    prompts = make_prompts(find_task(task, REPOSITORY), model.tokenizer, n=n, seed=0)
+    return set_up(model.weights, prompts, "corrupted")
+
+
+def found_in(bench: Bench, **parameters: Any) -> DetailedScores:
+    method = scored_method("eap-exact", **{"metric": "kl", "budget": None} | parameters)
+    scores = score_edges(problem_of(bench, method.metric), method)
+    assert isinstance(scores, DetailedScores)
+    return scores
+
+
+@pytest.mark.parametrize("metric", ["kl", "logit_diff"])
+def test_reported_circuits_are_cut_from_the_scores_and_their_effects_are_those_by_brute_force(
+    metric: str,
+):
+    bench = bench_of("attn-2l")
+    scores = found_in(bench, metric=metric)
+    sign, topology = 1 if metric == "kl" else -1, bench.weights.topology
+    names = {str(edge): edge for edge in topology.edges}
+    whole = measure_value(bench, metric, topology.edges)
+    effects = 0
+    for found in scores.details["rounds"]:
+        circuit = cut(topology, scores, edges=found["edges"], rank="signed").edges
+        value = measure_value(bench, metric, circuit)
+        assert found["value"] == pytest.approx(sign * (value - whole), abs=1e-9)
+        for name, effect in found.get("effects", {}).items():
+            without = measure_value(bench, metric, circuit - {names[name]})
+            assert effect == pytest.approx(sign * (without - value), abs=1e-9)
+            effects += 1
+    assert effects > 5
+
+
+def test_counted_forwards_are_the_outputs_that_were_computed(monkeypatch: pytest.MonkeyPatch):
+    bench = bench_of("attn-2l")
+    n_sources, outputs, passes = len(bench.weights.topology.sources), 0, 0.0
+    write = circuit_forward._Circuit.write
+
+    def counted(run: Any, written: Any, sources: Any) -> None:
+        nonlocal outputs
+        outputs += sum(source in run.new for source in sources)
+        write(run, written, sources)
+
+    def count(name: str, cost: float) -> None:
+        method: Callable[..., Any] = getattr(EdgeGated, name)
+
+        def call(run: Any, *arguments: Any) -> Any:
+            nonlocal passes
+            passes += cost * run.ablated.shape[1] / bench.layout.batch
+            return method(run, *arguments)
+
+        monkeypatch.setattr(EdgeGated, name, call)
+
+    monkeypatch.setattr(circuit_forward._Circuit, "write", counted)
+    count("final", 1)
+    count("backward", 2)
+    for budget in (None, 12.0):
+        outputs, passes = 0, 0.0
+        details = found_in(bench, budget=budget).details
+        assert details["forwards"] == pytest.approx(passes + outputs / n_sources)
+        assert details["forwards"] <= details["budget"]
+
+
+@pytest.mark.parametrize("name", [n for n in compiled.list_compiled() if n not in REDUNDANT])
+def test_true_edges_come_before_all_others(name: str):
+    bench = bench_of(name, n=16)
+    roc = roc_of_scores(found_in(bench), compiled.truth(name), "signed")
+    assert pessimistic_auc(roc) == 1.0
+
+
+def test_budget_that_pays_for_no_proposal_is_refused():
+    with pytest.raises(InvalidInput, match=r"2 forwards do not pay .*") as raised:
+        found_in(bench_of("compiled-or"), budget=2.0)
+    assert raised.value.field == "budget"
