@@ -118,6 +118,8 @@ class _Rounds:
             parent = self.parent
             order = self._round(size, by_gradient=size in by_gradient)
             scores[parent] = number + _ranks(order[parent])
+            if not self.parent.any():
+                break
             self.problem.advance(min(0.99, self.tests.spent / self.budget))
         scores[self.parent] = len(self.sizes) + _ranks(self.worth[self.parent])
         self.problem.advance(1.0)
@@ -134,6 +136,9 @@ class _Rounds:
             self.parent, self.worth = made[0], np.where(made[0], self.worth, 0.0)
             return rankings[0]
         chosen = min(range(len(tested)), key=lambda i: tested[i].loss)
+        if not tested[chosen].mask.any():  # no path is that short
+            self.parent = tested[chosen].mask
+            return rankings[chosen]
         best = self._by_single_tests(tested[chosen], size)
         if best is None and by_gradient:
             best = self._by_gradient(tested[chosen], size)

@@ -12,7 +12,14 @@ from typing import Any, TypeAlias, get_args
 
 from acdc_pipeline.errors import LISTS, InvalidInput, SpecError, UnknownName, unknown
 from acdc_pipeline.specs.base import tag_of
-from acdc_pipeline.specs.methods import eap_exact, ensembles, estimates, node_pruning, scored, search
+from acdc_pipeline.specs.methods import (
+    eap_exact,
+    ensembles,
+    estimates,
+    node_pruning,
+    scored,
+    search,
+)
 from acdc_pipeline.specs.methods.profile import ProfileMethod
 from acdc_pipeline.specs.task import TaskSpec
 from acdc_pipeline.text import pluralize
