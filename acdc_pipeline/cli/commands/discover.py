@@ -179,21 +179,8 @@ def discover(
             "{default}.",
         ),
     ] = None,
-    budget: Annotated[
-        float | None,
-        typer.Option(
-            **number("--budget"),
-            help="For {owners}: the most that may be spent, in forwards, of which a backward is "
-            "two. Default: what eap-ig-activations costs.",
-        ),
-    ] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            **number("--learning-rate"),
-            help="For {owners}: learning rate of the optimiser. Default: {default}.",
-        ),
-    ] = None,
+    budget: shared.Budget = None,
+    learning_rate: shared.LearningRate = None,
     penalty: Annotated[
         float | None,
         typer.Option(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from acdc_pipeline.cli.options import completion
-from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, MAX_SEED, integer, parse_integer
+from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, MAX_SEED, integer, number, parse_integer
 from acdc_pipeline.cli.terminal.index_notes import IndexNotes
 from acdc_pipeline.cli.terminal.output import print_note
 from acdc_pipeline.cli.terminal.text import relative_path
@@ -81,6 +81,21 @@ Memory = Annotated[
         show_envvar=False,
         help="Memory budget of the search, as in 4GiB; larger models are read layer by layer. "
         "Default: half of the free memory.",
+    ),
+]
+Budget = Annotated[
+    float | None,
+    typer.Option(
+        **number("--budget"),
+        help="For {owners}: the most that may be spent, in forwards, of which a backward is "
+        "two. Default: what eap-ig-activations costs.",
+    ),
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option(
+        **number("--learning-rate"),
+        help="For {owners}: learning rate of the optimiser. Default: {default}.",
     ),
 ]
 Threads = Annotated[
