@@ -162,8 +162,10 @@ def find_typical(
                     pattern = run.pattern[node.head]
                     values = _values(candidates, node, metric, rows, pattern)
                     crop = pattern[row, shown[:, :, None], shown[:, None, :]]
-                    parts = (values, pattern[..., 0], crop)
-                    found.setdefault(node, []).append(tuple(p.float().cpu() for p in parts))
+                    values, first, crop = (
+                        part.float().cpu() for part in (values, pattern[..., 0], crop)
+                    )
+                    found.setdefault(node, []).append((values, first, crop))
 
             run_tokens(weights, candidates.tokens[rows], visit=visit)
     chosen = {}
