@@ -10,7 +10,7 @@ their magnitudes. Where no score of a method is negative, magnitudes are compare
 
     python -m benchmarks.relevance --models zoo:gpt2-4l-s0 zoo:llama-4l
     python -m benchmarks.relevance --models gguf:FILE --prompts 8 --positions none
-    python -m benchmarks.relevance --edges --methods eap atp-star conductance ensemble
+    python -m benchmarks.relevance --edges --methods eap atp-star,grad_drop=none conductance
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from acdc_pipeline.engine.single_removals import SingleRemovals
 from acdc_pipeline.evaluation import differentiable_objective_for, objective_for
 from acdc_pipeline.execution.worker import prompts_for
 from acdc_pipeline.models import load_model
-from acdc_pipeline.specs import SCORED_METHODS, find_task, method_for
+from acdc_pipeline.specs import find_task, method_for
 
 MEMORY = 4 * 2**30
 METRIC = "logit_diff"
@@ -47,9 +47,11 @@ def problem_of(bench: Bench) -> ScoringProblem:
     )
 
 
-def scores_by(name: str, problem: ScoringProblem) -> EdgeScores:
-    """The scores of a method with its usual parameters."""
-    method = method_for(name, {"share": 1.0, "metric": METRIC}, find_task("ioi"), where="benchmark")
+def scores_by(text: str, problem: ScoringProblem) -> EdgeScores:
+    """The scores of a method, given by its name and `PARAMETER=VALUE` behind commas."""
+    name, *given = text.split(",")
+    values = {"share": 1.0, "metric": METRIC} | dict(one.split("=") for one in given)
+    method = method_for(name, values, find_task("ioi"), where="benchmark")
     return score_edges(problem, method)  # pyright: ignore[reportArgumentType]
 
 
@@ -98,7 +100,7 @@ def main() -> None:
     parser.add_argument("--task", default="ioi")
     parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--positions", choices=("none", "spans"), default="spans")
-    parser.add_argument("--methods", nargs="+", default=["eap", "relp"], choices=SCORED_METHODS)
+    parser.add_argument("--methods", nargs="+", default=["eap", "relp"])
     parser.add_argument("--edges", action="store_true", help="also every edge, alone")
     options = parser.parse_args()
     task = find_task(options.task)

@@ -95,14 +95,14 @@ class MixedValues:
         slots: dict[Slot, Tensor] = {name: part[:, None] for name, part in self.slots.items()}
         norm = self.block.attention.norms[slot]
         if norm is None or norm.across == "head":
-            step = self._mix(slots | {slot: changed}) - self.mixed[:, None]
+            step = self._mix({**slots, slot: changed}) - self.mixed[:, None]
             return torch.einsum("hsbpd,nhbpd->nhsb", step, at_mixed)
         # The norm mixes the heads: when one changes, so do the others.
         effects = []
         for head in self.heads:
             one = slots[slot].repeat(1, len(steps), 1, 1, 1)
             one[head] = changed[head]
-            step = self._mix(slots | {slot: one}) - self.mixed[:, None]
+            step = self._mix({**slots, slot: one}) - self.mixed[:, None]
             effects.append(torch.einsum("hsbpd,nhbpd->nsb", step, at_mixed))
         return torch.stack(effects, dim=1)
 
@@ -113,10 +113,8 @@ class MixedValues:
         pos = self.stream.shape[1]
         positions = torch.arange(pos, device=self.stream.device)
         queries, gate = split_gate(attn, slots["q"])
-        q, k, v = (
-            finish_slot(part, attn, slot, heads, positions)
-            for slot, part in (("q", queries), ("k", slots["k"]), ("v", slots["v"]))
-        )
+        q = finish_slot(queries, attn, "q", heads, positions)
+        k, v = (finish_slot(slots[slot], attn, slot, heads, positions) for slot in ("k", "v"))
         allowed = visible_keys(attn, pos, self.stream.device)
         mixed = attention_pattern(q, k, attn, heads, positions, allowed) @ v
         return mixed if gate is None else mixed * gate

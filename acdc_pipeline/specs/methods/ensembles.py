@@ -39,7 +39,7 @@ class EapIgEdgePruningMethod(ScoredMethod):
     name: Literal["eap-ig-edge-pruning"]
     points: Annotated[int, Field(ge=1), Default(5)]
     steps: Annotated[int, Field(ge=0), Default(300)]
-    learning_rate: Annotated[float, Field(gt=0), Default(0.1)]
+    learning_rate: Annotated[float, Field(gt=0), Default(0.01)]
 
     @property
     def scores_fit_every_size(self) -> bool:
@@ -110,7 +110,7 @@ class HybridEnsembleMethod(RankedMethod):
     points: Annotated[int, Field(ge=1), Default(5)]
     combine: Annotated[Combination, Default("mean")]
     steps: Annotated[int, Field(ge=0), Default(300)]
-    learning_rate: Annotated[float, Field(gt=0), Default(0.1)]
+    learning_rate: Annotated[float, Field(gt=0), Default(0.01)]
 
     @property
     def scores_fit_every_size(self) -> bool:

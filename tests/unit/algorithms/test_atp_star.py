@@ -85,14 +85,23 @@ class Detaching(NativePatching):
         self.mixed: dict[str, Tensor] = {}
         return super().run(tokens, removed)
 
-    def received(self, receiver: str, *rest: Any) -> Tensor:
-        total = super().received(receiver, *rest).requires_grad_()
+    def received(
+        self, receiver: str, written: dict[str, Tensor], constant: Tensor, removed: set[str]
+    ) -> Tensor:
+        total = super().received(receiver, written, constant, removed).requires_grad_()
         total.retain_grad()
         self.reads[receiver] = total
         return total
 
-    def head(self, layer: int, h: int, *rest: Any) -> Tensor:
-        out = super().head(layer, h, *rest)
+    def head(
+        self,
+        layer: int,
+        h: int,
+        written: dict[str, Tensor],
+        constant: Tensor,
+        removed: set[str],
+    ) -> Tensor:
+        out = super().head(layer, h, written, constant, removed)
         self.mixed[f"a{layer}.h{h}"] = out
         out.retain_grad()
         return out.detach() if layer == self.dropped else out
