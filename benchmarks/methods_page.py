@@ -52,7 +52,8 @@ of the edges are measured on as many held-out prompts. The figures are means ove
   forward on its prompts; **seconds** of one by the logit difference on {threads} thread.
 
 A dash: there is no such figure; for stability, the search took longer than {longest:g} s. Scores
-of `random` follow from the seed alone and are the same on every resample.
+of `random` follow from the seed alone and are the same on every resample. *cells*: how many were
+measured with a method; the same command measures those that are missing.
 """
 
 
@@ -65,6 +66,7 @@ def page(table: Mapping[Cell, Mapping[str, Figures]], asked: argparse.Namespace,
         "--methods": asked.methods,
     }
     arguments = " ".join(f"{name} {' '.join(values)}" for name, values in given.items() if values)
+    table = {cell: found for cell, found in table.items() if found}
     groups = list(dict.fromkeys(cell.group for cell in table))
     parts = [
         _ABOUT.format(
