@@ -53,7 +53,8 @@ of the edges are measured on as many held-out prompts. The figures are means ove
 
 A dash: there is no such figure; for stability, the search took longer than {longest:g} s. Scores
 of `random` follow from the seed alone and are the same on every resample. *cells*: how many were
-measured with a method; the same command measures those that are missing.
+measured with a method, of those where half of the methods were; the same command measures what is
+missing.
 """
 
 
@@ -66,7 +67,7 @@ def page(table: Mapping[Cell, Mapping[str, Figures]], asked: argparse.Namespace,
         "--methods": asked.methods,
     }
     arguments = " ".join(f"{name} {' '.join(values)}" for name, values in given.items() if values)
-    table = {cell: found for cell, found in table.items() if found}
+    table = _measured(table)
     groups = list(dict.fromkeys(cell.group for cell in table))
     parts = [
         _ABOUT.format(
@@ -84,6 +85,20 @@ def page(table: Mapping[Cell, Mapping[str, Figures]], asked: argparse.Namespace,
         if group != "compiled" and len(of) > 1:
             parts.append("CMD in each cell, the lowest in bold:\n\n" + "\n".join(_each(of)) + "\n")
     return "\n".join(parts)
+
+
+def _measured(
+    table: Mapping[Cell, Mapping[str, Figures]],
+) -> dict[Cell, Mapping[str, Figures]]:
+    """The cells with figures of half of their group's methods or more: means are over the same."""
+    of_group: dict[str, set[str]] = {}
+    for cell, found in table.items():
+        of_group.setdefault(cell.group, set()).update(found)
+    return {
+        cell: found
+        for cell, found in table.items()
+        if found and 2 * len(found) >= len(of_group[cell.group])
+    }
 
 
 def _methods_of(table: Mapping[Cell, Mapping[str, Figures]]) -> list[str]:
