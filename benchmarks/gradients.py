@@ -45,6 +45,7 @@ USUAL: dict[str, Any] = {
     "grad_drop": "layers",
     "learning_rate": 0.1,
     "penalty": 1.0,
+    "budget": None,
 }
 
 
