@@ -32,7 +32,7 @@ from acdc_pipeline.graph.topology import Topology
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
-    from scipy.sparse import sparray
+    from scipy.sparse import sparray  # pyright: ignore[reportMissingImports]
 
 TIME_LIMIT = 60.0
 """Seconds after which the best circuit found so far is taken."""
@@ -215,7 +215,11 @@ class _Program:
     ) -> tuple[Bool[np.ndarray, " n"], float] | None:
         """What the solver finds among `open_edges`, and its bound on the sum; None for nothing."""
         try:
-            from scipy.optimize import Bounds, LinearConstraint, milp
+            from scipy.optimize import (  # pyright: ignore[reportMissingImports]
+                Bounds,
+                LinearConstraint,
+                milp,
+            )
         except ImportError:
             raise InvalidInput(
                 "the solver of integer programs is not installed",
@@ -252,7 +256,7 @@ class _Program:
         The columns are the edges, then one for each output that is not of `input`, and for each
         input that is not of `logits`.
         """
-        from scipy.sparse import coo_array
+        from scipy.sparse import coo_array  # pyright: ignore[reportMissingImports]
 
         flow, edges = self.flow, self.edges[open_edges]
         rows, columns, values = [], [], []
