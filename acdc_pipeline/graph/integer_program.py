@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,7 +32,6 @@ from acdc_pipeline.graph.topology import Topology
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
-    from scipy.sparse import sparray  # pyright: ignore[reportMissingImports]
 
 TIME_LIMIT = 60.0
 """Seconds after which the best circuit found so far is taken."""
@@ -215,17 +214,14 @@ class _Program:
     ) -> tuple[Bool[np.ndarray, " n"], float] | None:
         """What the solver finds among `open_edges`, and its bound on the sum; None for nothing."""
         try:
-            from scipy.optimize import (  # pyright: ignore[reportMissingImports]
-                Bounds,
-                LinearConstraint,
-                milp,
-            )
+            import scipy.optimize
         except ImportError:
             raise InvalidInput(
                 "the solver of integer programs is not installed",
                 field="select",
                 fix="pip install 'acdc-pipeline[ilp]', or select greedily",
             ) from None
+        optimize: Any = scipy.optimize  # its annotations know no arrays as bounds
         connections = self._connections(open_edges)
         n, n_columns = len(open_edges), connections.shape[1]
         counts = np.zeros((2, n_columns))
@@ -233,13 +229,13 @@ class _Program:
         scale = float(np.abs(self.worth).max()) or 1.0
         cost, low = np.zeros(n_columns), np.zeros(n_columns)
         cost[:n], low[:n] = -self.worth[open_edges] / scale, must[open_edges]
-        result = milp(
+        result = optimize.milp(
             cost,
             integrality=np.arange(n_columns) < n,
-            bounds=Bounds(low, np.ones(n_columns)),
+            bounds=optimize.Bounds(low, np.ones(n_columns)),
             constraints=[
-                LinearConstraint(connections, -np.inf, 0),
-                LinearConstraint(counts, [size, quota], [size, n]),
+                optimize.LinearConstraint(connections, -np.inf, 0),
+                optimize.LinearConstraint(counts, [size, quota], [size, n]),
             ],
             options={"time_limit": self.time_limit, "mip_rel_gap": 0},
         )
@@ -250,13 +246,13 @@ class _Program:
         bound = self._sum(kept) if result.mip_dual_bound is None else -result.mip_dual_bound * scale
         return kept, bound
 
-    def _connections(self, open_edges: Int[np.ndarray, " m"]) -> sparray:
-        """The rows x ≤ reach ≤ Σ x and x ≤ lead ≤ Σ x, less than 0.
+    def _connections(self, open_edges: Int[np.ndarray, " m"]) -> Any:
+        """The rows x ≤ reach ≤ Σ x and x ≤ lead ≤ Σ x, less than 0, as a sparse matrix of scipy.
 
         The columns are the edges, then one for each output that is not of `input`, and for each
         input that is not of `logits`.
         """
-        from scipy.sparse import coo_array  # pyright: ignore[reportMissingImports]
+        from scipy.sparse import coo_array
 
         flow, edges = self.flow, self.edges[open_edges]
         rows, columns, values = [], [], []

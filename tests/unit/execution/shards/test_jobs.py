@@ -19,7 +19,6 @@ from acdc_pipeline.workflows.stored_evaluation import evaluation_figures
 from tests.shard_channels import Deaths, planned, pool_of, random_task, sharded_worker, stored
 
 MEMORY = 2**28
-FULL = {"null": 12, "draws": 2, "restarts": 1, "resamples": 2}
 
 
 def square(shard: Shard, number: int) -> int:
@@ -80,9 +79,10 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Any:
     circuit = Worker(device="cpu", memory=MEMORY).execute(run, task).circuit
     assert circuit is not None
 
+    plan = evaluation_plan("full", null=12, draws=2, restarts=1, resamples=2)
+
     def figures(pool: JobPool | None) -> dict[str, Any]:
         worker = Worker(device="cpu", memory=MEMORY, pool=pool)
-        plan = evaluation_plan("full", **FULL)
         return evaluation_figures(evaluate(worker, run, task, circuit, [circuit], plan))
 
     return figures
