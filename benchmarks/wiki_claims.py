@@ -9,6 +9,7 @@ them. Prints every contradiction, and ends with code 1 if there are any.
 
 from __future__ import annotations
 
+import argparse
 import base64
 import html
 import json
@@ -190,8 +191,13 @@ def _check_place(place: Any, text: Any, metric: str) -> tuple[float, float | Non
 
 def main() -> int:
     """Compare the pages of a site with its store."""
-    store, site = map(Path, sys.argv[1:3])
-    heads, found = find_contradictions(store, site)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("store", type=Path, help="folder of a store")
+    parser.add_argument("site", type=Path, help="folder of a wiki built from it")
+    arguments = parser.parse_args()
+    heads, found = find_contradictions(arguments.store, arguments.site)
     print(*found, sep="\n", end="\n" if found else "")
     print(f"{heads} heads, {len(found)} contradictions")
     return bool(found) or not heads
