@@ -152,11 +152,12 @@ def _document(built: Built) -> dict[str, Any]:
 
 def _facts(built: Built) -> dict[str, str]:
     site = built.site
+    searched = {task for model in site.models for task in model.circuits}
     return {
         "wiki": relative_path(str(built.out)),
         "from": f"{pluralize(site.runs, 'run')} in {relative_path(site.store)}",
         "models": f"{len(site.models):,}, {site.heads:,} heads",
-        "circuits": f"{site.circuits:,} of {pluralize(len(site.tasks), 'task')}",
+        "circuits": f"{site.circuits:,} of {pluralize(len(searched), 'task')}",
         "files": f"{built.files:,} ({built.bytes / 1e6:.1f} MB), {built.written:,} written, "
         f"{built.removed:,} removed",
     }

@@ -40,6 +40,14 @@ def test_wiki_build_json_is_one_document_with_the_counts(capsys, store: str, tmp
     assert again == {**found, "written": 0}
 
 
+def test_wiki_build_counts_tasks_with_circuits_only(capsys, store_url: str, tmp_path: Path):
+    record = dataclasses.replace(records.record(), profile=None)
+    measured = dataclasses.replace(record.heads[0], metric="direct_effect@1:docstring")
+    open_store(store_url, mode="write").commit(dataclasses.replace(record, heads=(measured,)))
+    shown = acdc(capsys, "wiki", "build", "--out", tmp_path / "site")
+    assert "1 of 1 task" in shown.out
+
+
 def test_wiki_build_puts_pages_beside_the_results_where_nothing_else_is_said(
     capsys, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
