@@ -67,18 +67,15 @@ class ScoreTables:
             self._low_nulls |= profile.low_nulls
 
     def beyond(self, place: HeadIndex) -> Data | None:
-        """Return a table of the scores that exceed their null and that roles depend on.
-
-        A score that can be negative exceeds it below the 1st percentile too.
-        """
+        """Return a table of the scores that exceed their null and that roles depend on."""
         rows = []
         for ranked in self.section.ranked_scores:
             about, value = ranked.site, float(ranked.values.values[place])
             if ranked.null is None or about.definition.name not in _TELLING:
                 continue
             is_signed = about.definition.scale == "diverging"
-            low = self._low_nulls.get(about.metric, np.inf) if is_signed else -np.inf
-            if value > ranked.null or value < low:
+            low = self._low_nulls.get(about.metric) if is_signed else None
+            if exceeds_null(value, low, ranked.null):
                 on = "" if about.task is None else f"<br>on {escape(about.task)}"
                 rows.append(self._row(ranked, place, on))
         if not rows:
@@ -143,6 +140,18 @@ class ScoreTables:
             f"<tr>{link}<td>{drawn}<td>{text.format_aligned(value)}{interval}"
             f"<td>{ranked.ranks[place]}<td>{ranked.site.percentiles.label(value)}"
         )
+
+
+def exceeds_null(value: float, low: float | None, high: float) -> bool:
+    """Whether a score is beyond its null, from the 1st (`low`) to the 99th percentile (`high`).
+
+    Both count for a score that can be negative; None of `low` leaves negative values out. A null
+    without 0, as of effects that nearly all heads have, bounds the other sign by its largest size:
+    0 is never beyond it.
+    """
+    if low is None:
+        return value > high
+    return value > (high if high >= 0 else -low) or value < (low if low <= 0 else -high)
 
 
 def _cell(ranked: RankedScore | None, place: HeadIndex) -> str:

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from acdc_pipeline.store import HeadScore, tables
+from acdc_pipeline.wiki.pages.head_scores import exceeds_null
 from acdc_pipeline.wiki.scores import (
     compute_percentiles,
     definition_of,
@@ -69,6 +71,24 @@ def test_definition_of_an_unknown_score_says_its_name_and_claims_nothing():
     assert found.nulls == ()
     assert definition_of("induction@1").nulls != ()
     assert definition_of("nonsense").title == "Nonsense"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "beyond", "within"),
+    [
+        (None, 0.05, [0.06], [0.0, 0.05, -0.2]),
+        (-0.05, 0.26, [-0.06, 0.27], [0.0, -0.05, 0.26]),
+        # earlier heads than the ablated ones have exactly 0, and others gain a little on the whole
+        (0.0064, 0.042, [0.043, -0.043], [0.0, 0.003, -0.01]),
+        (-0.042, -0.0064, [0.043, -0.043], [0.0, -0.003, 0.01]),
+        (0.0, 0.0, [0.01, -0.01], [0.0]),
+    ],
+)
+def test_only_what_is_further_from_zero_than_chance_exceeds_a_null(
+    low: float | None, high: float, beyond: list[float], within: list[float]
+):
+    assert all(exceeds_null(value, low, high) for value in beyond)
+    assert not any(exceeds_null(value, low, high) for value in (*within, np.nan))
 
 
 def test_percentiles_names_the_highest_steps_and_says_nothing_of_the_rest():
