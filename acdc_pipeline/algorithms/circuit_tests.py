@@ -10,12 +10,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from acdc_pipeline.algorithms.eap import attribute_by_group, source_groups
 from acdc_pipeline.algorithms.scoring import ScoringProblem
 from acdc_pipeline.engine.circuit_forward import run_circuits_to_answers
 from acdc_pipeline.engine.gradients.gates import edge_gate_gradient, edge_gate_gradient_from
 from acdc_pipeline.engine.gradients.receiver_gradients import backpropagate
 from acdc_pipeline.engine.objectives import KlObjective, LogprobObjective, mean_over_answers
 from acdc_pipeline.engine.shared_outputs import identify_outputs
+from acdc_pipeline.graph.cut import score_array
 from acdc_pipeline.graph.topology import Topology
 
 Mask = Bool[np.ndarray, " edge"]
@@ -56,7 +58,7 @@ class CircuitTests:
 
     The unit of cost is a forward of the whole model on all prompts. A circuit costs the share of
     the sources whose outputs it needs and no circuit tested with it has computed; a gradient costs
-    3.
+    3, or the share of it that follows the sources that are changed.
 
     Attributes:
         spent: forwards so far.
@@ -141,3 +143,15 @@ class CircuitTests:
             )
             total -= gradient.double().numpy(force=True) / len(points)
         return total
+
+    def by_group(self, points: Sequence[float]) -> Float[np.ndarray, " edge"]:
+        """The scores of `eap_ig_activations` with the mean gradient over `points`."""
+        self.spent += len(points) * cost_by_group(self.topology)
+        return score_array(self.topology, attribute_by_group(self.problem, points))
+
+
+def cost_by_group(topology: Topology) -> float:
+    """The forwards of one point of `eap_ig_activations`: of each group, what follows it."""
+    index = {node: i for i, node in enumerate(topology.sources)}
+    follow = [len(index) - 1 - index[group[-1]] for group in source_groups(topology)]
+    return GRADIENT_COST * sum(follow) / len(index)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from acdc_pipeline.algorithms.eap_rounds import eap_ig_in_rounds
 from acdc_pipeline.algorithms.edge_attribution import EdgeAttribution
@@ -92,20 +92,30 @@ def eap_ig_activations(problem: ScoringProblem, method: EapIgActivationsMethod) 
     edges out of such a group sum to the effect of replacing its outputs in the whole model. KL
     divergence may be the metric. Higher means more needed, in units of the metric.
     """
+    points = [k / method.steps for k in range(1, method.steps + 1)]
+    return attribute_by_group(problem, points)
+
+
+def attribute_by_group(problem: ScoringProblem, points: Sequence[float]) -> EdgeScores:
+    """The scores of `eap_ig_activations` with the mean gradient over any `points`.
+
+    Args:
+        points: each from 0, where the outputs of a group are ablated, to 1, where they are clean.
+    """
     bench = problem.bench
-    attribution = EdgeAttribution(problem, points=method.steps)
+    attribution = EdgeAttribution(problem, points=len(points))
     index = {node: i for i, node in enumerate(bench.weights.topology.sources)}
     clean = streams_from_outputs(bench.weights, bench.clean)
-    for group in _groups(bench.weights.topology):
+    for group in source_groups(bench.weights.topology):
         rows = slice(index[group[0]], index[group[-1]] + 1)
         step = (bench.ablated[rows] - bench.clean.outputs[rows]).sum(0)
-        for k in range(1, method.steps + 1):
-            change = (1 - k / method.steps) * step
+        for point in points:
+            change = (1 - point) * step
             attribution.add(changed_streams(bench.weights, clean, group[0], change[None]), group)
     return attribution.scores()
 
 
-def _groups(topology: Topology) -> Iterator[tuple[Node, ...]]:
+def source_groups(topology: Topology) -> Iterator[tuple[Node, ...]]:
     """The groups of sources that are changed together, in computation order."""
     yield (INPUT,)
     for layer in range(topology.n_layers):

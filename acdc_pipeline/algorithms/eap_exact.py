@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from acdc_pipeline.algorithms.circuit_tests import GRADIENT_COST, CircuitTests, Mask, Tested
+from acdc_pipeline.algorithms.circuit_tests import (
+    GRADIENT_COST,
+    CircuitTests,
+    Mask,
+    Tested,
+    cost_by_group,
+)
 from acdc_pipeline.algorithms.scoring import DetailedScores, EdgeScores, ScoringProblem
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.graph.cut import cut_masks
@@ -19,8 +25,15 @@ Values = Float[np.ndarray, " edge"]
 SHARES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 """Sizes of the circuits, as shares of the graph's edges: those of the MIB benchmark."""
 
-FIRST_POINTS, POINTS = 3, 2
-"""Points at which gates are integrated: in the whole model, and in a circuit."""
+FIRST_POINTS = (0.25, 0.75)
+"""Points of `eap-ig-activations` at which the first proposal takes gradients."""
+
+POINTS, POINTS_OF_WHOLE = 2, 3
+"""Points at which gates are integrated: of a circuit, and of the whole model where that is done."""
+
+POOR = 0.5
+"""The loss of the first circuit, over that of no edges, from which on the gates of the whole model
+are integrated."""
 
 EXCHANGES = (1 / 16, 1 / 6)
 """Shares of a circuit's edges that are exchanged at once."""
@@ -44,10 +57,13 @@ def eap_exact(problem: ScoringProblem, method: EapExactMethod) -> EdgeScores:
     A round has the circuit P of the round before, at first the whole model, and finds a circuit C
     of the next size within it:
 
-    1. Attribution proposes: circuits cut (`graph.cut`) by what edges are worth in P, by their
-       magnitude, with their sign, and summed over all rounds. What they are worth is minus the
-       gradient by their gates, the mean over points on the line from closed gates to those of P:
-       integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365) over gates.
+    1. Attribution proposes: circuits cut (`graph.cut`) by what edges are worth in P, by its
+       magnitude, with its sign, and summed over all rounds, and by the magnitude of the first
+       scores, those of `eap-ig-activations` at two points. The worth in the whole model is the
+       first scores; if the first circuit cut from them is more than half as bad as no edges, and
+       in smaller circuits, it is minus the gradient by gates, the mean over points on the line
+       from closed gates to those of P: integrated gradients (Sundararajan et al. 2017, arXiv
+       1703.01365) over gates.
     2. Exact tests decide: the circuit with the least loss is C.
     3. Exact tests re-rank: the weakest edges of C, by their worth in C, are exchanged for those of
        P outside it whose gates have the largest gradient at C. Several such exchanges are tested,
@@ -68,7 +84,7 @@ def eap_exact(problem: ScoringProblem, method: EapExactMethod) -> EdgeScores:
     Raises:
         InvalidInput: the budget does not pay for the first proposal.
     """
-    least = GRADIENT_COST * FIRST_POINTS
+    least = len(FIRST_POINTS) * cost_by_group(problem.topology)
     budget = method.forwards(problem.topology)
     if budget < least:
         raise InvalidInput(
@@ -93,7 +109,8 @@ class _Rounds:
 
     Attributes:
         parent: the last circuit.
-        worth: what edges are worth in it, 0 outside.
+        first: the scores of the first proposal.
+        worth: what edges are worth in `parent`, 0 outside.
         history: their share of all worth, summed over the rounds.
         found: what is reported of each round.
         alone: the last circuit in which every edge was tested alone, and these tests.
@@ -105,8 +122,9 @@ class _Rounds:
         n_edges = self.topology.n_edges
         self.sizes = sorted({int(share * n_edges + 1e-9) for share in SHARES} - {0}, reverse=True)
         self.parent: Mask = np.ones(n_edges, dtype=bool)
-        self.worth: Values = self._integrated(self.parent, FIRST_POINTS)
-        self.history: Values = np.zeros(n_edges)
+        self.first: Values = self.tests.by_group(FIRST_POINTS)
+        self.worth = self.first
+        self.history = _share(self.first)
         self.found: list[dict[str, Any]] = []
         self.alone: tuple[Tested | None, list[tuple[int, Tested]]] = None, []
 
@@ -152,6 +170,7 @@ class _Rounds:
         n_edges = self.topology.n_edges
         sizes = [size for size in self.sizes if size > LEAST_BY_GRADIENT * n_edges]
         tested = self._test([self._cut(np.abs(self.worth), size) for size in sizes])
+        self._integrate_if_poor(tested)
         ends = [n_edges, *self.sizes, 0]
         gain = {
             size: (ends[at] - ends[at + 2]) * one.loss
@@ -159,6 +178,17 @@ class _Rounds:
         }
         n = int((self.budget - self.tests.spent - RESERVE) / ROUND)
         return set(sorted(gain, key=lambda size: -gain[size])[: max(0, n)])
+
+    def _integrate_if_poor(self, tested: Sequence[Tested]) -> None:
+        """Integrate the gates of the whole model if the first proposal is a poor circuit.
+
+        Changing one group of sources at a time finds nothing where each is replaced by another.
+        """
+        empty = self._test([np.zeros_like(self.parent)])
+        if not tested or not empty or tested[0].loss < POOR * empty[0].loss:
+            return
+        if self._left() >= GRADIENT_COST * POINTS_OF_WHOLE:
+            self.worth = self._integrated(self.parent, POINTS_OF_WHOLE)
 
     def _by_gradient(self, best: Tested, size: int) -> Tested:
         """Exchange edges by gradients, once."""
@@ -209,7 +239,8 @@ class _Rounds:
 
     def _rankings(self, within: Mask) -> list[Values]:
         inside = np.where(within, self.worth, 0.0)
-        return [np.abs(inside), self.history + _share(inside), inside]
+        first = np.where(within, np.abs(self.first), 0.0)
+        return [np.abs(inside), first, self.history + _share(inside), inside]
 
     def _exchanged(
         self, mask: Mask, leaving: Sequence[Values], entering: Values, size: int

@@ -12,6 +12,9 @@ from acdc_pipeline.specs.methods.base import NO_GRADIENT, Default
 from acdc_pipeline.specs.methods.scored import ScoredMethod
 from acdc_pipeline.specs.names import MetricKey, Rank
 
+ATTENTION_ONLY = 0.85
+"""What keeping edges apart adds to a forward weighs more without MLPs: the budget is smaller."""
+
 
 class EapExactMethod(ScoredMethod):
     """Circuits of falling size, proposed by gradients and decided by exact tests.
@@ -21,7 +24,7 @@ class EapExactMethod(ScoredMethod):
             None means what `eap-ig-activations` costs, see `forwards`.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     SCORE: ClassVar[str] = (
         "rounds that kept it, plus a rank by its worth for {metric} in the last one"
     )
@@ -40,10 +43,11 @@ class EapExactMethod(ScoredMethod):
 
         Each of its groups (`input`, the heads, the mixer and the MLP of each layer) has five
         points, each with a forward and a backward of what follows the group: half of the model, on
-        average.
+        average. Without MLPs it is `ATTENTION_ONLY` of that.
         """
         if self.budget is not None:
             return self.budget
         layers = range(topology.n_layers)
         groups = 1 + sum(len(topology.parts(layer)) for layer in layers)
-        return groups * 5 * 3 / 2
+        share = 1.0 if any(topology.mlp_nodes(layer) for layer in layers) else ATTENTION_ONLY
+        return share * groups * 5 * 3 / 2

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from acdc_pipeline.algorithms import score_edges
+from acdc_pipeline.algorithms.edge_attribution import EdgeAttribution
 from acdc_pipeline.algorithms.scoring import DetailedScores
 from acdc_pipeline.engine import Bench, circuit_forward, set_up
+from acdc_pipeline.engine.forward import Streams
 from acdc_pipeline.engine.gradients.gates import EdgeGated
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation import measure_value, pessimistic_auc, roc_of_scores
+from acdc_pipeline.graph import Node
 from acdc_pipeline.graph.cut import cut
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.zoo import compiled
 from acdc_pipeline.prompts.make import make_prompts
+from acdc_pipeline.prompts.spans import spans_from_names, with_answers
 from acdc_pipeline.specs.catalogue import find_task
 from tests.scoring import problem_of, scored_method
 from tests.support import REPOSITORY
@@ -24,11 +29,17 @@ from tests.support import REPOSITORY
 REDUNDANT = [name for name in compiled.list_compiled() if len(compiled.alternatives(name)) > 1]
 
 
-def bench_of(name: str, n: int = 8) -> Bench:
+def bench_of(name: str, n: int = 8, *, spans: bool = False) -> Bench:
     model = load_model(f"zoo:{name}", dtype="float64", device="cpu")
     assert model.tokenizer is not None
     task = "induction" if name == "attn-2l" else compiled.task_of(name)
     prompts = make_prompts(find_task(task, REPOSITORY), model.tokenizer, n=n, seed=0)
+    if spans:
+        rows = [["early" if p < 2 else "late" for p in range(prompts.clean.shape[1])]] * n
+        named = spans_from_names(rows, prompts.clean.shape[1])
+        prompts = replace(
+            prompts, spans=with_answers(named, prompts.answer_row, prompts.answer_pos)
+        )
     return set_up(model.weights, prompts, "corrupted")
 
 
@@ -80,6 +91,14 @@ def test_counted_forwards_are_the_outputs_that_were_computed(monkeypatch: pytest
 
         monkeypatch.setattr(EdgeGated, name, call)
 
+    add = EdgeAttribution.add
+
+    def added(run: EdgeAttribution, streams: Streams, group: Sequence[Node]) -> None:
+        nonlocal passes
+        passes += 3 * len(streams.heads) * run.topology.n_heads / n_sources  # there is no MLP
+        add(run, streams, group)
+
+    monkeypatch.setattr(EdgeAttribution, "add", added)
     monkeypatch.setattr(circuit_forward._Circuit, "write", counted)
     count("final", 1)
     count("backward", 2)
@@ -95,6 +114,20 @@ def test_true_edges_come_before_all_others(name: str):
     bench = bench_of(name, n=16)
     roc = roc_of_scores(found_in(bench), compiled.truth(name), "signed")
     assert pessimistic_auc(roc) == 1.0
+
+
+def test_reported_circuits_of_edges_in_spans_have_the_loss_by_brute_force():
+    bench = bench_of("compiled-or", spans=True)
+    topology = bench.weights.topology
+    scores = found_in(bench)
+    assert topology.spans
+    assert scores.keys() == topology.edge_set
+    assert 0 < scores.details["forwards"] <= scores.details["budget"]
+    assert scores.details["rounds"]
+    for found in scores.details["rounds"]:
+        circuit = cut(topology, scores, edges=found["edges"], rank="signed").edges
+        value = measure_value(bench, "kl", circuit)
+        assert found["value"] == pytest.approx(value, abs=1e-9)
 
 
 def test_budget_that_pays_for_no_proposal_is_refused():
