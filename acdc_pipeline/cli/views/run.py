@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from acdc_pipeline.store import RunRecord
 
 MAX_EXPERTS_NAMED = 12
+_PLAIN_WORDS = frozenset(("order", "difference", "rank"))
 
 
 def run_name(spec: RunSpec) -> str:
@@ -52,11 +53,18 @@ def method_text(method: Method, profile: Mapping[str, Any] | None = None) -> str
     parts = [method.name, size, method.metric, f"{method.ablation} ablation"]
     shown = {"name", "threshold", "share", "edges", "metric", "ablation"}
     parts += [
-        value if isinstance(value, str) else f"{name.replace('_', ' ')} {value:g}"
+        _parameter_text(name, value)
         for name, value in method.plain().items()
-        if name not in shown
+        if name not in shown and value is not None
     ]
     return ", ".join(parts)
+
+
+def _parameter_text(name: str, value: Any) -> str:
+    """`steps 5`, `combine mean`; the value alone where it says what it is about: `magnitude`."""
+    if name in _PLAIN_WORDS:
+        return str(value)
+    return f"{name.replace('_', ' ')} {value if isinstance(value, str) else format(value, 'g')}"
 
 
 def _profile_text(method: ProfileMethod, profile: Mapping[str, Any]) -> str:

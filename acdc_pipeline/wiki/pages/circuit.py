@@ -335,7 +335,11 @@ def _settings(series: CircuitSeries) -> list[tuple[str, str]]:
     spec = series.spec
     method = spec.method.plain()
     rows = [("method", str(method.pop("name")))]
-    rows += [(key.replace("_", " "), str(v)) for key, v in method.items() if key not in SIZES]
+    rows += [
+        (key.replace("_", " "), str(v))
+        for key, v in method.items()
+        if key not in SIZES and v is not None
+    ]
     rows += [("prompts", f"{spec.prompts:,}"), ("seed", str(spec.seed)), ("precision", spec.dtype)]
     if series.by_span:
         rows.append(("positions", spec.positions))
