@@ -23,6 +23,7 @@ from acdc_pipeline.execution.problem import Advance, BenchProblem, Problem
 from acdc_pipeline.execution.progress import Progress
 from acdc_pipeline.graph import Circuit, Decision, Edge, Receiver, Topology
 from acdc_pipeline.graph.consensus import Consensus
+from acdc_pipeline.graph.integer_program import solver
 from acdc_pipeline.graph.search_order import HeadOrder, receivers_backwards
 from acdc_pipeline.specs import (
     AcdcMethod,
@@ -260,6 +261,9 @@ def _run_scored(prepared: PreparedRun, method: ScoredMethod) -> MethodResult:
             allowed=f"1 to {topology.n_edges}",
             fix="give fewer, or a share",
         )
+    selection = method.selection
+    if selection.by == "ilp":
+        solver()  # refused before anything is scored
     shared = prepared.shared if method.scores_fit_every_size else None
     if shared is None or shared.scores is None:
         with prepared.search_progress():
@@ -276,7 +280,6 @@ def _run_scored(prepared: PreparedRun, method: ScoredMethod) -> MethodResult:
             shared.scores = scores
     else:
         scores = shared.scores
-    selection = method.selection
     circuit, gap = selection.circuit(topology, scores, edges)
     details = dict(scores.details) if isinstance(scores, DetailedScores) else {}
     if selection.by == "ilp":

@@ -108,6 +108,23 @@ def best_circuit(
     return Solution(mask, found[1])
 
 
+def solver() -> Any:
+    """Return the module `scipy.optimize`, whose annotations know no arrays as bounds.
+
+    Raises:
+        InvalidInput: scipy is not installed.
+    """
+    try:
+        import scipy.optimize
+    except ImportError:
+        raise InvalidInput(
+            "the solver of integer programs is not installed",
+            field="select",
+            fix="pip install 'acdc-pipeline[ilp]', or select greedily",
+        ) from None
+    return scipy.optimize
+
+
 def _fill_up(
     flow: Flow,
     edges: Int[np.ndarray, " n"],
@@ -213,15 +230,7 @@ class _Program:
         quota: int,
     ) -> tuple[Bool[np.ndarray, " n"], float] | None:
         """What the solver finds among `open_edges`, and its bound on the sum; None for nothing."""
-        try:
-            import scipy.optimize
-        except ImportError:
-            raise InvalidInput(
-                "the solver of integer programs is not installed",
-                field="select",
-                fix="pip install 'acdc-pipeline[ilp]', or select greedily",
-            ) from None
-        optimize: Any = scipy.optimize  # its annotations know no arrays as bounds
+        optimize = solver()
         connections = self._connections(open_edges)
         n, n_columns = len(open_edges), connections.shape[1]
         counts = np.zeros((2, n_columns))

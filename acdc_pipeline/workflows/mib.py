@@ -11,15 +11,20 @@ from pathlib import Path
 from acdc_pipeline.engine import set_up
 from acdc_pipeline.errors import AcdcError, InvalidInput
 from acdc_pipeline.evaluation import FRACTIONS, circuits_at_fractions, measure_scale
+from acdc_pipeline.evaluation.curve import circuits_from_scores
 from acdc_pipeline.evaluation.mib import MibAreas, measure_mib
 from acdc_pipeline.execution.worker import Worker, prompts_for
 from acdc_pipeline.files import write_bytes
+from acdc_pipeline.graph import Circuit
+from acdc_pipeline.graph.selection import Selection
 from acdc_pipeline.prompts.mib import LEADERBOARD, MIB_MODELS, MIB_TASKS, mib_pairs
 from acdc_pipeline.prompts.prompt_set import PromptSet
 from acdc_pipeline.specs import ModelRef, PairsGenerator, RunSpec, TaskSpec, circuit_method
+from acdc_pipeline.specs.methods.base import BaseCircuitMethod
 from acdc_pipeline.specs.run_task import task_of_run
-from acdc_pipeline.store import RunRecord, Store
+from acdc_pipeline.store import Store
 from acdc_pipeline.workflows.export import export_bytes
+from acdc_pipeline.workflows.kept_evaluation import SIZES
 from acdc_pipeline.workflows.mib_data import read_mib_rows
 from acdc_pipeline.workflows.search_areas import SearchAreas
 
@@ -27,6 +32,9 @@ PREFIX = "mib-"
 """Tasks made from the data sets of MIB are called `mib-TASK_MODEL`."""
 
 _ABLATIONS = {"corrupted": "patching"}
+
+_LEFT_OUT = {"name", "metric", "ablation", *SIZES}
+"""Parameters of a method that are not in the name of a folder."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,9 @@ def mib_task_of(name: str) -> str | None:
 def folder_names(searches: Sequence[SearchAreas]) -> list[str]:
     """Return METHOD_ABLATION_edge/TASK_MODEL of each search.
 
-    Of searches that differ in other settings, the run's first digits are part of METHOD.
+    METHOD is the name of the method and every parameter of it that is not the default, beside the
+    metric and the size of the circuit: `eap-select-ilp`. Of searches that differ in other settings,
+    such as the seed, the run's first digits are part of METHOD.
     """
     names = [_folder_name(search.run) for search in searches]
     often = Counter(names)
@@ -78,25 +88,36 @@ def _folder_name(run: RunSpec) -> str:
         model = re.sub(r"[^a-z0-9.-]+", "-", Path(ref.name).name.lower())
     task = mib_task_of(run.task) or run.task.replace("_", "-")
     ablation = _ABLATIONS.get(method.ablation, method.ablation)
-    return f"{method.name}_{ablation}_edge/{task}_{model}"
+    return f"{_settings_name(method)}_{ablation}_edge/{task}_{model}"
 
 
-def require_empty(folder: Path) -> None:
-    """Raise InvalidInput if the folder of a submission holds anything, or is none."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InvalidInput(
-            "is there already, and is not an empty folder",
-            where=str(folder),
-            field="--mib",
-            fix="name a new folder: all that a submission holds is scored",
-        )
+def _settings_name(method: BaseCircuitMethod) -> str:
+    usual = method.defaults()
+    words = [method.name]
+    for name, value in method.plain().items():
+        if name not in _LEFT_OUT and value != usual.get(name):
+            words.append(f"{name}-{value:g}" if isinstance(value, float) else f"{name}-{value}")
+    return "-".join(words).replace("_", "-")
 
 
-def write_search(store: Store, search: SearchAreas, folder: Path) -> list[RunRecord]:
-    """Write a search as the leaderboard reads it, and return its runs, the largest circuit last.
+def _shares(method: BaseCircuitMethod) -> bool:
+    """Whether scores are shares of the searches of a consensus, with many equal ones."""
+    return getattr(method, "consensus", 0) > 0
+
+
+def _kept_by(circuit: Circuit, share: float) -> Circuit:
+    """The circuit of the edges that at least this share of the searches of a consensus kept."""
+    kept = frozenset(edge for edge, value in circuit.scores.items() if value >= share)
+    return replace(circuit, edges=Circuit(circuit.topology, kept).live_edges)
+
+
+def write_search(store: Store, search: SearchAreas, folder: Path) -> list[Circuit]:
+    """Write a search as the leaderboard reads it, and return its circuits, the largest last.
 
     A search with scores is `importances.json`, a score of every edge. One without is nine circuits,
-    `0.1.json` to `50.json`: at each percentage the largest found of no more edges.
+    `0.1.json` to `50.json`: at each percentage the largest found of no more edges. So are one with
+    `select`, `positive_share` or `sign_filter`, since its scores alone do not say what these rules
+    cut, and a consensus, whose circuits are those of every line.
 
     Raises:
         InvalidInput: the runs have positions.
@@ -106,23 +127,32 @@ def write_search(store: Store, search: SearchAreas, folder: Path) -> list[RunRec
         raise InvalidInput("MIB has no positions", field="positions")
     records = [store.get(summary.run_id) for summary in search.runs]
     largest = records[-1]
-    assert largest.circuit is not None
-    if largest.circuit.is_scored:
+    circuit, method = largest.circuit, circuit_method(largest.spec.method)
+    assert circuit is not None
+    found = [record.circuit for record in records if record.circuit is not None]
+    if circuit.is_scored and method.selection == Selection(method.ranking) and not _shares(method):
         files = {"importances.json": largest}
     else:
-        found = [record.circuit for record in records if record.circuit is not None]
-        at = circuits_at_fractions(largest.circuit.topology, found)
+        if circuit.is_scored and _shares(method):
+            found += [_kept_by(circuit, share) for share in set(circuit.scores.values())]
+        elif circuit.is_scored:
+            at = circuits_from_scores(circuit.topology, circuit.scores, method.selection)
+            found = list(at.values())
+        # without scores, so that they are measured as they are
+        found = [replace(one, scores={}) for one in found]
+        at = circuits_at_fractions(circuit.topology, found)
         files = {
             f"{100 * part:g}.json": replace(largest, circuit=at[part]) for part in FRACTIONS[:-1]
         }
     folder.mkdir(parents=True, exist_ok=True)
     for name, record in files.items():
         write_bytes(folder / name, export_bytes(record, "mib-json"))
-    return records
+    return found
 
 
 def score_search(
-    records: Sequence[RunRecord],
+    run: RunSpec,
+    found: Sequence[Circuit],
     worker: Worker,
     split: str,
     data: Path | None,
@@ -131,16 +161,14 @@ def score_search(
     """Return how many prompts a search was measured on, and its areas by MIB's protocol.
 
     Args:
-        records: its runs, the largest circuit last.
+        found: its circuits as `write_search` returns them.
         data: folder of MIB's data sets; None for the hub.
         head: the most prompts; None for all of the split, or as many as the search had.
 
     Raises what `read_mib_rows`, `mib_pairs`, `prompts_for` and `measure_scale` raise.
     """
-    run = records[-1].spec
     prompts = _split_prompts(worker, run, split, data, head)
     bench = set_up(worker.model(run).weights, prompts, "corrupted", None, worker.held_outputs)
-    found = [record.circuit for record in records if record.circuit is not None]
     return len(prompts), measure_mib(bench, measure_scale(bench, "logit_diff"), found)
 
 
@@ -171,16 +199,18 @@ def submit_searches(
     data: Path | None,
     head: int | None,
 ) -> list[MibResult]:
-    """Write every search into `folder` and score it; a search that cannot be says why."""
-    require_empty(folder)
+    """Write every search into `folder`, an empty one, and score it.
+
+    A search that cannot be says why.
+    """
     results = []
     for search, name in zip(searches, folder_names(searches), strict=True):
         of_mib = mib_task_of(search.run.task) is not None
         listed = of_mib and name.partition("/")[2] in LEADERBOARD
         result = MibResult(search.run, name, listed, split if of_mib else "fresh")
         try:
-            records = write_search(store, search, folder / name)
-            prompts, areas = score_search(records, worker, split, data, head)
+            found = write_search(store, search, folder / name)
+            prompts, areas = score_search(search.run, found, worker, split, data, head)
             results.append(replace(result, prompts=prompts, areas=areas))
         except AcdcError as error:
             # One search must not keep the others from being submitted; the table names the reason.

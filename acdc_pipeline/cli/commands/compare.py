@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from acdc_pipeline.cli.commands.compare_mib import compare_mib
+from acdc_pipeline.cli.commands.compare_mib import compare_mib, require_empty
 from acdc_pipeline.cli.options import completion, shared
 from acdc_pipeline.cli.options.parsers import output_file
 from acdc_pipeline.cli.terminal.files import check_drawing, write_drawing
@@ -106,6 +106,8 @@ def compare(
         raise InvalidInput("--markdown and --json exclude one another", where="compare")
     if mib is not None and (markdown or measure or metric is not None):
         raise InvalidInput("--mib excludes --markdown, --measure and --metric", where="compare")
+    if mib is not None:
+        require_empty(mib)
     shared.read_memory(context)
     shared.read_threads(context)
     if metric is not None and metric not in METRICS:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
@@ -15,6 +17,7 @@ from acdc_pipeline.models import load_model
 from acdc_pipeline.prompts.make import make_prompts
 from acdc_pipeline.specs import find_task
 from acdc_pipeline.specs.methods.scored import EdgeMeanMethod
+from tests.command_line import acdc
 from tests.scoring import problem_of, scored_method
 from tests.support import REPOSITORY
 
@@ -74,3 +77,13 @@ def test_sign_filter_with_fewer_resamples_than_prompts_holds_sums_and_decides_al
 def test_sign_filter_beyond_the_memory_budget_is_refused(bench: Bench):
     with pytest.raises(OutOfMemoryBudget, match="scores of 6 prompts"):
         filtered_scores(bench, method_of(RESAMPLES), SEED, 1000, lambda share: None)
+
+
+def test_integer_programs_without_their_solver_are_refused_before_anything_is_scored(
+    capsys, store_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    monkeypatch.setattr("acdc_pipeline.execution.problem.score_edges", pytest.fail)
+    asked = ("discover", "ioi", "zoo:attn-2l", "--prompts", "2", "--method", "eap")
+    refused = acdc(capsys, *asked, "--select", "ilp")
+    refused.refuses("solver of integer programs", "acdc-pipeline[ilp]")

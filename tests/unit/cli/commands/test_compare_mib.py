@@ -11,12 +11,14 @@ import pytest
 
 from acdc_pipeline.engine import set_up
 from acdc_pipeline.evaluation import FRACTIONS, measure_scale, measure_value
+from acdc_pipeline.evaluation.curve import circuits_from_scores
 from acdc_pipeline.evaluation.mib import mib_circuits
 from acdc_pipeline.graph.mib import from_mib
 from acdc_pipeline.models import load_model
 from acdc_pipeline.prompts import make_prompts
 from acdc_pipeline.prompts.make import export_pairs
-from acdc_pipeline.specs import TaskSpec, find_task
+from acdc_pipeline.specs import TaskSpec, circuit_method, find_task
+from acdc_pipeline.store import open_store
 from tests.command_line import acdc
 
 MODEL = "zoo:attn-2l"
@@ -109,6 +111,53 @@ def test_task_with_a_generator_is_measured_on_prompts_of_another_seed(
     assert [(one["split"], one["prompts"], one["problem"]) for one in found] == [("fresh", 8, None)]
     assert found[0]["cmd"] >= 0
     assert (tmp_path / "out" / found[0]["folder"] / "importances.json").is_file()
+
+
+def test_a_search_with_a_rule_of_its_own_is_written_as_the_circuits_that_the_rule_cuts(
+    capsys, store_url: str, tmp_path: Path
+):
+    asked = ("discover", "ioi", MODEL, "--prompts", "4", "--metric", "logit_diff")
+    eap, acdc_run = (*asked, "--method", "eap"), (*asked, "--threshold", "0.5")
+    rules = {
+        "eap": eap,
+        "eap-positive-share-1": (*eap, "--positive-share", "1"),
+        "eap-sign-filter-40": (*eap, "--sign-filter", "40"),
+        "acdc-consensus-3": (*acdc_run, "--consensus", "3"),
+    }
+    for rule in rules.values():
+        assert acdc(capsys, *rule).code == 0
+    found = acdc(capsys, "compare", "--mib", tmp_path / "out", "--head", "4", "--json")
+    assert found.code == 0, found.err
+    by_folder = {one["folder"]: one for one in found.document["searches"]}
+    folders = {name: f"{name}_patching_edge/ioi_{SHAPE}" for name in rules}
+    assert set(by_folder) == set(folders.values())
+    assert [path.name for path in (tmp_path / "out" / folders.pop("eap")).iterdir()] == [
+        "importances.json"
+    ]
+    for name, folder in folders.items():
+        record = open_store(store_url).get(by_folder[folder]["run_id"])
+        assert record.circuit is not None
+        scores, topology = record.circuit.scores, record.circuit.topology
+        selection = circuit_method(record.spec.method).selection
+        cut = circuits_from_scores(topology, scores, selection)
+        for part, edges in zip(FRACTIONS[:-1], by_folder[folder]["edges"], strict=False):
+            file = tmp_path / "out" / folder / f"{100 * part:g}.json"
+            written = from_mib(json.loads(file.read_text())).edges
+            assert len(written) == edges <= part * topology.n_edges
+            left_out = max((scores[e] for e in topology.edge_set - written), default=0)
+            if name == "acdc-consensus-3":
+                # searches that agreed as often are in or out together
+                assert all(scores[e] > 0 for e in written)
+                assert part < 0.5 or left_out == 0
+            else:
+                assert written == cut[part].edges
+                assert name != "eap-sign-filter-40" or all(scores[e] for e in written)
+
+
+def test_a_folder_that_is_there_is_refused_before_anything_is_read(capsys, tmp_path: Path):
+    (tmp_path / "file").touch()
+    refused = acdc(capsys, "compare", "--mib", tmp_path, "--store", tmp_path / "none")
+    refused.refuses("is not an empty folder", "name a new folder")
 
 
 def test_data_that_are_not_there_are_named_with_the_command_that_fetches_them(
