@@ -286,7 +286,7 @@ class FoundCircuit(CircuitOfRun):
                 circuit is measured; `["all"]`, `["none"]`; None for all if `scope` is `full`, else
                 the first three.
             adversarial: number of circuits that the search for the worst donors tries; it adds
-                `adversarial`. None for 100.
+                `adversarial` to `ablations`, 0 removes it. None for 100.
             seed: seed of all random draws of the evaluation.
             shards: number of other processes that measure, as `--shards` of `acdc evaluate`; None
                 for this process alone. Every number gives the same figures.

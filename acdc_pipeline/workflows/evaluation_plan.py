@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from acdc_pipeline.errors import UnknownName, check_whole
+from acdc_pipeline.errors import InvalidInput, UnknownName, check_whole
 from acdc_pipeline.specs.names import COMPARED, MAX_SEED, ComparedAblation
 
 Part = Literal[
@@ -147,10 +147,11 @@ def evaluation_plan(
         draws, restarts, resamples: see `EvaluationPlan`; None takes the default amount and
             leaves the parts as the scope has them.
         ablations: see `ablations_named`; None for all with `full`, else those that are cheap.
-        forwards: see `EvaluationPlan`; None for `FORWARDS`.
+        forwards: see `EvaluationPlan`; None for `FORWARDS`. A number adds `adversarial` to the
+            ablations, whatever `ablations` names; 0 removes it.
 
     Raises:
-        UnknownName: there is no such scope.
+        UnknownName: there is no such scope or ablation.
         InvalidInput: an amount is negative, or the seed is not valid.
     """
     if scope not in get_args(Scope):
@@ -160,11 +161,12 @@ def evaluation_plan(
     chosen = COMPARED if scope == "full" else CHEAP
     if ablations is not None:
         chosen = ablations_named(ablations)
-    if forwards is not None and "adversarial" not in chosen:
-        chosen = (*chosen, "adversarial")
-    for name, amount in {"null": null, "forwards": forwards, **given}.items():
+    for name, amount in {"null": null, "adversarial": forwards, **given}.items():
         if amount is not None:
             check_whole(amount, name, 0)
+    if forwards is not None:
+        chosen = tuple(name for name in chosen if name != "adversarial")
+        chosen = (*chosen, "adversarial") if forwards else chosen
     parts: frozenset[Part] = BASIC if scope == "basic" else frozenset(PARTS)
     if null is not None:
         parts = parts.union(NULL) if null else parts.difference(NULL)
@@ -180,7 +182,7 @@ def evaluation_plan(
         **amounts,
         seed=seed,
         ablations=chosen,
-        forwards=FORWARDS if forwards is None else forwards,
+        forwards=forwards or FORWARDS,
     )
 
 
@@ -189,12 +191,22 @@ def ablations_named(names: Iterable[str]) -> tuple[ComparedAblation, ...]:
 
     Raises:
         UnknownName: there is no such ablation.
+        InvalidInput: a name is empty, or `all` or `none` is not alone.
     """
     wanted = list(names)
     if wanted in (["all"], ["none"]):
         return COMPARED if wanted == ["all"] else ()
     for name in wanted:
-        if name not in COMPARED:
-            known = (*COMPARED, "all", "none")
-            raise UnknownName.among("ablation", name, known, where="evaluate", field="ablations")
+        if name in COMPARED:
+            continue
+        if name in ("", "all", "none"):
+            problem = f"'{name}' stands alone" if name else "has an empty name"
+            raise InvalidInput(
+                f"{problem}: '{','.join(wanted)}'",
+                where="evaluate",
+                field="ablations",
+                allowed=f"{', '.join(COMPARED)}, separated by commas; or all, or none",
+            )
+        known = (*COMPARED, "all", "none")
+        raise UnknownName.among("ablation", name, known, where="evaluate", field="ablations")
     return tuple(name for name in COMPARED if name in wanted)

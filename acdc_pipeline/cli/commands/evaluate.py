@@ -173,7 +173,8 @@ def evaluate(
         int | None,
         typer.Option(
             **integer("--adversarial", 0),
-            help="Measure adversarial ablation by a search of N circuits. With --full: 100.",
+            help="Measure adversarial ablation by a search of N circuits, beside --ablations; 0 "
+            "for none. With --full: 100.",
         ),
     ] = None,
     task: Annotated[
