@@ -148,7 +148,8 @@ def _search_document(
 def searches_markdown(searches: Sequence[SearchAreas]) -> str:
     """Return a Markdown table of `CMD / CPR`: a row per task and model, a column per method.
 
-    Searches with positions, and those of a consensus, have columns of their own.
+    Searches with positions, those of a consensus, and those whose selection or other settings of
+    the method differ from its defaults, where two searches differ, have columns of their own.
 
     Several searches in one cell, such as those of other seeds, go one below the other. An en dash
     means no search, or one without a curve.
@@ -157,27 +158,52 @@ def searches_markdown(searches: Sequence[SearchAreas]) -> str:
     from acdc_pipeline.specs.names import Positions
 
     names, kinds = list(METHODS), get_args(Positions)
+    settings = _settings_texts([search.run for search in searches])
 
-    def order(search: SearchAreas) -> tuple[int, int, int]:
+    def column(run: RunSpec) -> str:
+        return _method_text(_search_method(run) + settings[run.run_id()], run.positions)
+
+    def order(search: SearchAreas) -> tuple[int, int, str, int]:
         run = search.run
-        return names.index(run.method.name), _searches(run), kinds.index(run.positions)
+        place = names.index(run.method.name), _searches(run)
+        return *place, settings[run.run_id()], kinds.index(run.positions)
 
-    present = sorted(searches, key=order)
-    methods = list(
-        dict.fromkeys(_method_text(_search_method(s.run), s.run.positions) for s in present)
-    )
+    methods = list(dict.fromkeys(column(s.run) for s in sorted(searches, key=order)))
     rows: dict[tuple[str, str], dict[str, list[str]]] = {}
     for search in sorted(searches, key=lambda search: (search.run.task, search.run.model)):
         row = rows.setdefault((search.run.task, search.run.model.removeprefix("zoo:")), {})
         known = search.cmd is not None and search.cpr is not None
         areas = f"{search.cmd:.2f} / {search.cpr:.2f}" if known else NONE
-        run = search.run
-        row.setdefault(_method_text(_search_method(run), run.positions), []).append(areas)
+        row.setdefault(column(search.run), []).append(areas)
     lines = [_markdown_line(["task", "model", *methods]), "|---" * (len(methods) + 2) + "|"]
     for (task, model), row in rows.items():
         areas = ["<br>".join(row.get(name, [NONE])) for name in methods]
         lines.append(_markdown_line([task, model, *areas]))
     return "\n".join(lines)
+
+
+def _settings_texts(runs: Sequence[RunSpec]) -> dict[str, str]:
+    """By run id `, select ilp`: the settings that are not at the default of the method.
+
+    Only those in which two of the runs by that method differ; sizes, metric and ablation are none.
+    """
+    from acdc_pipeline.cli.views.run import parameter_text
+
+    known = {column.name.replace(" ", "_") for column in run_list.SETTINGS} - {*_SHOWN}
+    values = [run_list.method_settings(run.method) for run in runs]
+    seen: dict[tuple[str, str], set[Any]] = {}
+    for run, settings in zip(runs, values, strict=True):
+        for name in known & settings.keys():
+            seen.setdefault((run.method.name, name), set()).add(settings[name])
+    return {
+        run.run_id(): "".join(
+            f", {parameter_text(name, value)}"
+            for name, value in settings.items()
+            if len(seen.get((run.method.name, name), ())) > 1
+            and value != type(run.method).defaults().get(name)
+        )
+        for run, settings in zip(runs, values, strict=True)
+    }
 
 
 def _searches(run: RunSpec) -> int:

@@ -53,14 +53,14 @@ def method_text(method: Method, profile: Mapping[str, Any] | None = None) -> str
     parts = [method.name, size, method.metric, f"{method.ablation} ablation"]
     shown = {"name", "threshold", "share", "edges", "metric", "ablation"}
     parts += [
-        _parameter_text(name, value)
+        parameter_text(name, value)
         for name, value in method.plain().items()
         if name not in shown and value is not None
     ]
     return ", ".join(parts)
 
 
-def _parameter_text(name: str, value: Any) -> str:
+def parameter_text(name: str, value: Any) -> str:
     """`steps 5`, `combine mean`; the value alone where it says what it is about: `magnitude`."""
     if name in _PLAIN_WORDS:
         return str(value)

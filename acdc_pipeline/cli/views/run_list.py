@@ -13,7 +13,7 @@ from acdc_pipeline.text import NONE, format_number, format_percent, pluralize, w
 
 if TYPE_CHECKING:
     from acdc_pipeline.errors import AcdcError
-    from acdc_pipeline.specs import RunSpec
+    from acdc_pipeline.specs import Method, RunSpec
     from acdc_pipeline.store import Figures, RunFailure, RunSummary, Store
     from acdc_pipeline.store.index import FoundRuns
 
@@ -25,6 +25,10 @@ SETTINGS = (
     Column("order", rank=2),
     Column("difference", rank=2),
     Column("rank", rank=2),
+    Column("select", rank=2),
+    Column("positive share", "number", rank=2),
+    Column("sign filter", "number", rank=2),
+    Column("budget", "number", rank=2),
     Column("steps", "number", rank=2),
     Column("points", "number", rank=2),
     Column("combine", rank=2),
@@ -33,6 +37,8 @@ SETTINGS = (
     Column("screen", "number", rank=2),
     Column("learning rate", "number", rank=2),
     Column("penalty", "number", rank=2),
+    Column("block penalty", "number", rank=2),
+    Column("neuron penalty", "number", rank=2),
     Column("consensus line", "number", rank=2),
     Column("dtype", rank=2),
     Column("experts", rank=2),
@@ -253,8 +259,22 @@ def _failed_row(failure: RunFailure) -> dict[str, str]:
 
 def _settings(spec: RunSpec) -> dict[str, str]:
     names = ("prompts", "seed", "dtype", "experts", "positions")
-    both = {name: getattr(spec, name) for name in names} | spec.method.plain()
-    return {name.replace("_", " "): str(value) for name, value in both.items()}
+    both = {name: getattr(spec, name) for name in names} | method_settings(spec.method)
+    return {
+        name.replace("_", " "): NONE if value is None else str(value)
+        for name, value in both.items()
+    }
+
+
+def method_settings(method: Method) -> dict[str, Any]:
+    """Return every parameter that `method` has, also those that its stored form leaves out.
+
+    The line of a consensus only where there is one.
+    """
+    values = {name: getattr(method, name) for name in type(method).parameters()}
+    if not values.get("consensus", 0):
+        values.pop("consensus_line", None)
+    return values
 
 
 def _has_versions(pairs: Iterable[tuple[str, str]]) -> bool:

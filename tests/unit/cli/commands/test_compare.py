@@ -74,7 +74,7 @@ def test_compare_tells_a_consensus_from_one_search(capsys, store_url: str):
     lines = [[line for line in ("0.5", "0.7") if line in row] for row in rows]
     assert sorted(lines) == [[], ["0.5"], ["0.7"]]
     head = acdc(capsys, "compare", "--markdown").out.splitlines()[0]
-    assert head == "| task | model | acdc | acdc x 2 |"
+    assert head == "| task | model | acdc | acdc x 2 | acdc x 2, consensus line 0.7 |"
 
 
 def test_compare_of_a_changed_task_says_so_and_goes_on(capsys, store_url: str):
