@@ -12,8 +12,9 @@ KL_ROUNDING = 1e-6
 
 
 def pluralize(count: int, noun: str) -> str:
-    """`1 prompt`, `64 prompts`."""
-    return f"{count} {noun}" + ("" if count == 1 else "s")
+    """`1 prompt`, `64 prompts`, `2 searches`."""
+    ending = "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
+    return f"{count} {noun}" + ("" if count == 1 else ending)
 
 
 def list_first(names: Sequence[str], limit: int) -> str:

@@ -165,7 +165,7 @@ def _measure_missing(
         for search in searches:
             if search.state == "missing":
                 run = search.run
-                progress.step(f"{run.method.name}: {run.task} in {run.model}")
+                progress.step(f"{run.task} in {run.model} by {run.method.name}")
                 found, problem = measure_areas(results, search, worker)
                 unkept = unkept or problem
                 measured.append(found)

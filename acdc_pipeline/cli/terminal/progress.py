@@ -136,6 +136,8 @@ class SearchProgress:
         if self.tests_edges and self.unit == "edges":
             state = f"{tested} tested, {kept} kept"
             line = f"{state}, at most {left} of {self._total} left"
+        elif self.unit == "edges":  # what is counted differs: steps, prompts, nodes, edges
+            state = line = f"{tested / max(1, self._total):.0%} done"
         else:
             state = line = f"{tested} of {self._total} {self.unit}"
         self._display.update(self._total - left, state, line)

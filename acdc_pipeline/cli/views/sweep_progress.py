@@ -284,10 +284,14 @@ def outcome_text(outcome: Outcome) -> str:
 
 
 def _state_text(run: ActiveRun) -> str:
+    from acdc_pipeline.specs import ScoredMethod
+
     if run.left is None:
         return "getting ready"
     if run.planned.run.method.name == "profile":
         return f"{run.tested} of {run.total} heads"
+    if isinstance(run.planned.run.method, ScoredMethod):
+        return f"{run.tested / max(1, run.total):.0%} done"
     return f"{run.tested} edges tested, {run.kept} kept, at most {run.left} left"
 
 

@@ -98,7 +98,7 @@ def test_brief_leaves_out_the_folders_of_a_model_and_nothing_else():
     assert shorten_model_paths("ioi in hf:org/name: null") == "ioi in hf:org/name: null"
 
 
-def test_lines_of_a_method_that_tests_no_edge_say_how_many_are_scored(capsys):
+def test_lines_of_a_method_that_tests_no_edge_say_what_share_of_the_work_is_done(capsys):
     now = iter([0.0, 6.0, 6.0])
     lines = SearchProgress(Lines(lambda: next(now)))
     lines.tests_edges = False
@@ -106,5 +106,5 @@ def test_lines_of_a_method_that_tests_no_edge_say_how_many_are_scored(capsys):
     lines.advance(40, 0, 60)
     assert capsys.readouterr().err.splitlines() == [
         "ioi by eap: scoring 100 edges",
-        "ioi by eap: 40 of 100 edges",
+        "ioi by eap: 40% done",
     ]

@@ -231,6 +231,7 @@ def test_age_is_in_the_largest_whole_unit_rounded_down(seconds: float, text: str
 
 def test_one_of_a_thing_is_singular():
     assert [pluralize(n, "run") for n in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
+    assert [pluralize(n, "search") for n in (1, 2)] == ["1 search", "2 searches"]
 
 
 def test_table_and_lines_hold_nothing_that_a_terminal_obeys(capsys):
