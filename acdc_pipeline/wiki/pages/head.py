@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from markupsafe import Markup
 
 from acdc_pipeline.wiki.circuits import Agreement, CircuitSeries, EdgeKey, find_agreement
 from acdc_pipeline.wiki.models import HeadIndex, head_name
 from acdc_pipeline.wiki.page import Data, SectionPage, frame
+from acdc_pipeline.wiki.pages.circuit import removal_cost
 from acdc_pipeline.wiki.pages.head_examples import (
     direction_rows,
     partner_rows,
@@ -20,13 +21,20 @@ from acdc_pipeline.wiki.pages.head_scores import ScoreTables
 from acdc_pipeline.wiki.pages.head_typical import typical_data
 from acdc_pipeline.wiki.pages.statement import make_statement
 from acdc_pipeline.wiki.site import Section
-from acdc_pipeline.wiki.text import join_words, pluralize
+from acdc_pipeline.wiki.text import format_aligned, join_words, pluralize
 
 _MAX_CIRCUITS = 4
 """Number of circuits named in the summary."""
 
 _MAX_EDGES = 8
 """Number of incoming and of outgoing edges listed for each circuit."""
+
+_COSTS = {
+    "": "what removing it costs (negative: gains)",
+    "changes it by": "by how much removing it changes the output",
+    "costs an estimated": "an estimate of what removing it costs (negative: gains)",
+}
+"""What the score of an edge is, by the verb of `removal_cost`."""
 
 
 class HeadPage(SectionPage[HeadIndex]):
@@ -74,6 +82,7 @@ class HeadPage(SectionPage[HeadIndex]):
             "any_line": self.scores.any_threshold,
             "on_tasks": self.scores.tasks(place),
             "circuits": circuits,
+            "edge_scores": _explain_scores(model.circuits[c["task"]][0] for c in circuits),
             "where": span_rows(section, place),
             "partners": partner_rows(model, place),
             "patterns": pattern_rows(model, place),
@@ -139,10 +148,11 @@ def _edges(
 
     def label(key: EdgeKey) -> str:
         kept = None if agreed is None else agreed.searches_with(key)
-        smallest = series.smallest_with_edge(key).label
-        if agreed is None or kept is None:
-            return smallest
-        return f"{smallest}, in {kept} of {agreed.series.searches} circuits"
+        # that of a consensus is the share of its searches
+        parts = [] if series.searches else [format_aligned(series.score(key))]
+        if agreed is not None and kept is not None:
+            parts.append(f"in {kept} of {agreed.series.searches} circuits")
+        return ", ".join(parts)
 
     return {
         "title": title,
@@ -157,6 +167,23 @@ def _edges(
         ],
         "more": max(0, len(keys) - _MAX_EDGES),
     }
+
+
+def _explain_scores(found: Iterable[CircuitSeries]) -> list[str]:
+    """Say what the number after an edge is, and for which tasks."""
+    tasks: dict[str, list[str]] = {}
+    for series in found:
+        cost = removal_cost(series)
+        if series.searches:
+            continue
+        if cost is None:
+            says = f"its score by {series.spec.method.name}"
+        else:
+            unit = "in nats" if cost["unit"] == "nats" else cost["unit"]
+            what = _COSTS[cost["verb"]]
+            says = f"{what}, {unit}" if unit[:2] == "in" else f"{what} {unit}"
+        tasks.setdefault(says, []).append(series.task)
+    return [f"After each edge on {join_words(on)}: {says}." for says, on in tasks.items()]
 
 
 def _caveats(section: Section) -> list[str]:

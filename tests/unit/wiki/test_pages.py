@@ -16,6 +16,7 @@ from acdc_pipeline.wiki.build import build
 from acdc_pipeline.wiki.pages.task import task_rows
 from acdc_pipeline.wiki.runs import read_store
 from acdc_pipeline.wiki.site import Site, make_site
+from acdc_pipeline.wiki.text import format_aligned
 from tests import wiki_store
 from tests.wiki_pages import Page, broken_links
 
@@ -98,6 +99,18 @@ def test_head_page_tells_roles_ranks_and_circuits(small_pages: dict[str, Page], 
     for series, *_ in model.circuits.values():
         inside = f"a{place[0]}.h{place[1]}" in series.heads
         assert (f"../../t/{series.task}/{model.slug}.html" in str(page.addresses)) >= inside
+
+
+def test_head_page_says_what_removing_each_edge_costs(small_pages: dict[str, Page], site: Site):
+    model = site.models[0]
+    series = model.circuits["ioi"][0]
+    head = next(iter(series.heads))
+    text = small_pages[f"m/{model.slug}/{head}.html"].text
+    for src, _, slot in sorted(series.incoming[head], key=series.rank)[:8]:
+        cost = format_aligned(series.score((src, head, slot)))
+        assert f"{src}{slot} {cost}" in text
+    assert "After each edge on" in text
+    assert "what removing it costs (negative: gains), in nats." in text
 
 
 def test_head_page_shows_the_note_about_it_above_its_scores(small_pages: dict[str, Page]):
