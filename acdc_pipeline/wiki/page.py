@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from acdc_pipeline.specs.head_scores import NULLS, ROLES
 from acdc_pipeline.wiki import text
+from acdc_pipeline.wiki.scores import evidence_word
 from acdc_pipeline.wiki.site import Section, Site
 from acdc_pipeline.wiki.tasks import cite_sources
 
@@ -120,6 +121,7 @@ def load_templates() -> Environment:
         "mathml": lambda latex: Markup(re.sub(r"\s+", " ", convert(latex, display="block"))),
         "background": lambda p: Markup(f"--l:url({p.light});--d:url({p.dark})"),
         "cited": cite_sources,
+        "evidence_word": evidence_word,
         "arrows": lambda behaviour: behaviour.replace("->", "→"),
     }
     return environment

@@ -113,6 +113,12 @@ class Profile:
             if nulls
         }
 
+    @property
+    def answer_logit(self) -> float | None:
+        """The whole model's answer logit on the task; None where it is not stored."""
+        stored = self.document.get("answer_logit", {}).get("task")
+        return None if stored is None else float(stored)
+
     def directions(self, node: str) -> list[Direction]:
         found = self.document["top_tokens"].get(node, {})
         return [
@@ -221,7 +227,7 @@ def check_examples(profile: Profile) -> None:
             profile.snippets(node)
         for node in document.get("typical", {}).get("heads", {}):
             profile.typical(node)
-        _ = profile.span_attention, profile.low_nulls
+        _ = profile.span_attention, profile.low_nulls, profile.answer_logit
     except _MALFORMED as error:
         raise DamagedRun(f"not a profile: {error!r}", field="profile") from error
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float64
 
-from acdc_pipeline.specs.head_scores import SCORES, ScoreDefinition, parse_metric
+from acdc_pipeline.specs.head_scores import ROLES, SCORES, ScoreDefinition, parse_metric
 from acdc_pipeline.wiki.text import pluralize
 
 OTHER = "other scores"
@@ -21,6 +21,9 @@ MIN_HEADS = 40
 """Number of heads from which percentiles are given: of fewer, none can be in the top 5 %."""
 
 _SHARES = (0.01, 0.05, 0.25)
+
+_DIRECT = {"direct_effect", "copy_attribution", "anti_induction"}
+"""Scores by direct logit attribution of the model as it is."""
 
 Grid = Float64[np.ndarray, "layer head"]
 
@@ -148,6 +151,20 @@ def definition_of(metric: str) -> ScoreDefinition:
 def family_of(definition: ScoreDefinition) -> str:
     """Return what a score is measured on."""
     return definition.family if definition.formula else OTHER
+
+
+def evidence_word(level: str, role: str) -> str:
+    """Return the word for the evidence of a role; causal by direct logit attribution has its own.
+
+    Nothing is ablated there: later layers may undo what a head adds to a logit.
+    """
+    definition = ROLES[role]
+    scores = {
+        criterion.score
+        for criterion in (*definition.required, *definition.supporting)
+        if criterion.evidence == "causal"
+    }
+    return "direct effect" if level == "causal" and scores and scores <= _DIRECT else level
 
 
 def sort_metrics(metrics: Iterable[str]) -> list[str]:

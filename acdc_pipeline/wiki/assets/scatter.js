@@ -61,7 +61,7 @@
   function restore() {
     var wanted = new URLSearchParams(location.search);
     choose("x", wanted.get("x"), "induction");
-    choose("y", wanted.get("y"), "direct_effect");
+    choose("y", wanted.get("y"), "previous_token");
     ["model", "kind"].forEach(function (name) {
       axes.elements[name].value = wanted.get(name) || "";
       if (axes.elements[name].selectedIndex < 0) axes.elements[name].value = "";

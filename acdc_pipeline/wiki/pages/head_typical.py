@@ -51,7 +51,11 @@ def typical_data(model: Model, place: HeadIndex, statement: Statement) -> Data |
             f"No text shows that. On {source} it looks most at {_PLACES[name]} "
             f"({signs(mean)} of its attention)."
         )
-    what = f"attention to {_PLACES[name]}" if looks else "effect on the answer’s logit"
+    what = (
+        f"attention to {_PLACES[name]}"
+        if looks
+        else "effect on the logit of the answer over wrong ones"
+    )
     intro.append(
         f"Places on {source} whose {what} is near the mean of {signs(mean)}; over all "
         f"{pluralize(shown.places, 'place')}, four in five lie between {signs(shown.low)} and "
@@ -108,7 +112,7 @@ def _text(one: TypicalPlace, metric: str, looks: bool) -> Data:
         most = int(one.weights.argmax())
         share, token = float(one.weights[most]) / 255, show_token(one.text.tokens[most])
         said = (
-            f"{format_signed(one.value)} to the answer’s logit; most of its attention, "
-            f"{format_percent(share)}, on {token}"
+            f"{format_signed(one.value)} to the logit of the answer over wrong ones; most of its "
+            f"attention, {format_percent(share)}, on {token}"
         )
     return {"pieces": pieces, "said": said}

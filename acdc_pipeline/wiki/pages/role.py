@@ -22,8 +22,8 @@ _MAX_POINTS = 400
 _THRESHOLDS = {
     "score": "at least {least}",
     "minus score": "at most −{least}",
-    "share": "at least {least} of the answer’s logit",
-    "minus share": "at most −{least} of the answer’s logit",
+    "share": "at least {least} of the whole model’s logit of the answer over wrong ones",
+    "minus share": "at most −{least} of the whole model’s logit of the answer over wrong ones",
 }
 
 Holder = tuple[Model, HeadRole]

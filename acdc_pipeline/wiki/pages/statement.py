@@ -21,6 +21,7 @@ from acdc_pipeline.heads.near_misses import NearMiss
 from acdc_pipeline.heads.roles import HeadRole, criterion_metric
 from acdc_pipeline.specs.head_scores import HEADROOM, ROLES, metric_key, parse_metric
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
+from acdc_pipeline.wiki.scores import evidence_word
 from acdc_pipeline.wiki.text import format_fixed, format_signed, join_words
 from acdc_pipeline.wiki.typical import Typical
 
@@ -28,8 +29,8 @@ _OF_ATTENTION = "{value} of its attention"
 _MEASURES = {
     **dict.fromkeys((*HABITS, "attention_to_repeat"), _OF_ATTENTION),
     "attention_to_answer": "{value} of its attention on the answer",
-    "direct_effect": "{signed} to the answer’s logit",
-    "query_effect": "{signed} to the answer’s logit through the movers",
+    "direct_effect": "{signed} to the logit of the answer over wrong ones",
+    "query_effect": "{signed} to the logit of the answer over wrong ones through the movers",
     "copy_attribution": "{signed} to the next token’s logit",
     "anti_induction": "takes {value} from the next token’s logit",
     "copy_at_5": "for {value} of all tokens",
@@ -39,9 +40,14 @@ _MEASURES = {
     "backup_induction": "{signed} to the next token’s logit then",
     "backup_previous_token": "{signed} of attention then",
     "backup_duplicate_token": "{signed} of attention then",
-    "backup_mover": "{signed} to the answer’s logit then",
+    "backup_mover": "{signed} to the logit of the answer over wrong ones then",
 }
 """How the value of a score is said. Scores that are left out are not said."""
+
+_ABLATIONS = {
+    "zero_ablation": "Setting its output to zero",
+    "mean_ablation": "Setting its output to its mean",
+}
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ def _of_role(model: Model, place: HeadIndex, role: HeadRole) -> Statement:
         measures.append(f"{format_fixed(shown.first)} on the first token")
     text = (
         f"{definition.claim.rstrip('.')}; seen {where[definition.on]}"
-        f"{_evidence(role)}; {', '.join(measures)}."
+        f"{_evidence(role)}; {', '.join(measures)}.{_removal(model, place, role)}"
     )
     return Statement(text, role.metric, role.value, role, example)
 
@@ -130,8 +136,29 @@ def _rests_on_first(shown: Typical, model: Model, place: HeadIndex) -> bool:
     return shown.first > float(score.values[place])
 
 
+def _removal(model: Model, place: HeadIndex, role: HeadRole) -> str:
+    """Say what removing a head changes, if that is less than half of its direct effect.
+
+    Of zero and mean ablation the one that changes more.
+    """
+    if role.on is None or parse_metric(role.metric)[0] != "direct_effect":
+        return ""
+    lost = {
+        how: float(score.values[place])
+        for name, how in _ABLATIONS.items()
+        if (score := model.scores.get(metric_key(name, role.on))) is not None
+        and np.isfinite(score.values[place])
+    }
+    how = max(lost, key=lambda how: abs(lost[how]), default=None)
+    if how is None or abs(lost[how]) >= abs(role.value) / 2:
+        return ""
+    whole = (p.answer_logit for p in model.profiles if p.task == role.on)
+    of = next((f" of {format_fixed(logit, 1)}" for logit in whole if logit is not None), "")
+    return f" {how} changes that difference by only {format_signed(-lost[how])}{of}."
+
+
 def _evidence(role: HeadRole) -> str:
-    levels = join_words(role.evidence)
+    levels = join_words([evidence_word(level, role.role) for level in role.evidence])
     return f"in its {levels}" if role.evidence == ("weights",) else levels
 
 
@@ -155,7 +182,7 @@ def _of_habit(model: Model, place: HeadIndex, habit: str, near: NearMiss | None)
 
 
 def _of_near_miss(near: NearMiss) -> str:
-    """`It comes near a mover on ioi: +0.50 to the answer’s logit, where a mover has +0.90.`"""
+    """`It comes near a copying head: for 0.40 of all tokens, where it has 0.50 or more.`"""
     score = parse_metric(near.metric)[0]
     title = ROLES[near.role].title
     where = "" if near.on is None else f" on {near.on}"

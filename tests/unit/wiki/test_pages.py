@@ -10,13 +10,15 @@ import pytest
 from humanize import ordinal
 
 from acdc_pipeline.graph import Circuit
-from acdc_pipeline.specs.head_scores import ROLES
+from acdc_pipeline.heads.habits import lead_role
+from acdc_pipeline.specs.head_scores import ROLES, metric_key
 from acdc_pipeline.store import Store, open_store
 from acdc_pipeline.wiki.build import build
 from acdc_pipeline.wiki.pages.task import task_rows
 from acdc_pipeline.wiki.runs import read_store
+from acdc_pipeline.wiki.scores import evidence_word
 from acdc_pipeline.wiki.site import Site, make_site
-from acdc_pipeline.wiki.text import format_aligned
+from acdc_pipeline.wiki.text import format_aligned, format_signed
 from tests import wiki_store
 from tests.wiki_pages import Page, broken_links
 
@@ -111,6 +113,37 @@ def test_head_page_says_what_removing_each_edge_costs(small_pages: dict[str, Pag
         assert f"{src}{slot} {cost}" in text
     assert "After each edge on" in text
     assert "what removing it costs (negative: gains), in nats." in text
+
+
+def test_sentence_of_a_mover_says_where_removing_it_changes_little(
+    small_pages: dict[str, Page], site: Site
+):
+    seen = set()
+    for model in site.models:
+        for (layer, head), roles in model.roles.items():
+            text = small_pages[f"m/{model.slug}/a{layer}.h{head}.html"].text
+            role = lead_role(roles)
+            if not role.metric.startswith("direct_effect"):
+                assert "changes that difference" not in text
+                continue
+            lost = [
+                float(model.scores[metric_key(f"{how}_ablation", role.on)].values[layer, head])
+                for how in ("zero", "mean")
+            ]
+            largest = max(lost, key=abs)
+            is_small = abs(largest) < abs(role.value) / 2
+            said = f"changes that difference by only {format_signed(-largest)} of 5.0."
+            assert (said in text) == is_small == ("changes that" in text)
+            assert "direct effect" in text
+            seen.add(is_small)
+    assert True in seen
+
+
+def test_only_evidence_by_direct_logit_attribution_has_its_own_word():
+    direct = {role for role in ROLES if evidence_word("causal", role) == "direct effect"}
+    movers = {"mover", "name_mover", "copy_suppression"}
+    assert direct == {*movers, "anti_induction", "induction"}
+    assert evidence_word("attention", "name_mover") == "attention"
 
 
 def test_head_page_shows_the_note_about_it_above_its_scores(small_pages: dict[str, Page]):
