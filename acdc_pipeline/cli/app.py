@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,8 @@ class Command(TyperCommand):
 class MethodCommand(Command):
     """A command with options for the parameters of methods.
 
-    In the help of an option, `{methods}` stands for the names of all methods, `{owners}` for those
-    of the methods that have the parameter, and `{default}` for its default. Options that not all
+    In the help of an option, `{owners}` stands for the names of the methods that have the
+    parameter, and `{default}` for its default. Options that not all
     methods have are grouped by the kind of the methods that have them.
     """
 
@@ -184,9 +184,16 @@ def _values(parameter: str) -> dict[str, str]:
     from acdc_pipeline.specs import METHODS
 
     owners = [name for name, method in METHODS.items() if parameter in method.parameters()]
-    defaults = {METHODS[owner].defaults().get(parameter) for owner in owners}
     return {
-        "methods": ", ".join(METHODS),
         "owners": ", ".join(owners),
-        "default": " or ".join(f"{value}" for value in sorted(defaults - {None}, key=str)),
+        "default": _default_text({o: METHODS[o].defaults().get(parameter) for o in owners}),
     }
+
+
+def _default_text(defaults: Mapping[str, Any]) -> str:
+    """Say the default of each method: `0.1; for hybrid-ensemble 0.01`, the most frequent first."""
+    often = Counter(value for value in defaults.values() if value is not None).most_common()
+    texts = [f"{value}" for value, _ in often[:1]]
+    for value, _ in often[1:]:
+        texts.append(f"for {', '.join(o for o, own in defaults.items() if own == value)} {value}")
+    return "; ".join(texts)

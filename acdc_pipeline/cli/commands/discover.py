@@ -31,7 +31,7 @@ def discover(
         typer.Option(
             metavar="NAME",
             autocompletion=completion.methods,
-            help="How to find the circuit: {methods}.",
+            help=shared.METHOD_HELP,
         ),
     ] = "acdc",
     metric: Annotated[
@@ -114,21 +114,24 @@ def discover(
         str | None,
         typer.Option(
             **completion.choice("greedy|ilp"),
-            help="Choose edges one by one, or by an integer program. Default: {default}.",
+            help="Choose edges one by one, or by an integer program (needs the extra ilp). "
+            "Default: {default}.",
         ),
     ] = None,
     positive_share: Annotated[
         float | None,
         typer.Option(
             **number("--positive-share"),
-            help="The least share of kept edges with a score above 0. Default: {default}.",
+            help="For {owners}: the least share of kept edges with a score above 0, up to 1. "
+            "Default: {default}.",
         ),
     ] = None,
     sign_filter: Annotated[
         int | None,
         typer.Option(
             **integer("--sign-filter", 40, 100_000),
-            help="Keep no edge whose sign differs on so many resamples. Default: no filter.",
+            help="For {owners}: keep no edge whose sign differs on so many resamples, 40 or more. "
+            "Default: no filter.",
         ),
     ] = None,
     steps: Annotated[

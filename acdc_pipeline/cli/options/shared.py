@@ -83,12 +83,28 @@ Memory = Annotated[
         "Default: half of the free memory.",
     ),
 ]
+METHOD_HELP = (
+    "How to find the circuit; to begin with, acdc on small models and eap-ig-inputs on large ones. "
+    "Searches: acdc (tests edge by edge), eap-ig-acdc (acdc on the best of eap-ig-inputs). "
+    "Gradients: eap (first order), relp (relevance), atp-star (attention patterns exact), "
+    "eap-ig-inputs (integrated over inputs), eap-ig-activations (over activations), "
+    "clean-corrupted (mean of both ends), conductance (flow along the path), "
+    "node-attribution and hisp (nodes). "
+    "Measured: exact (each edge removed alone), node-exact (each node), "
+    "eap-exact (whole circuits, within a budget). "
+    "Trained gates: edge-pruning, eap-ig-edge-pruning (begins at eap-ig-inputs), "
+    "subnetwork-probing (nodes), node-pruning (nodes and neurons). "
+    "Ensembles: ensemble (eap and both eap-ig), hybrid-ensemble (and trained gates). "
+    "Null: random. docs/methods.md has formulas and costs."
+)
+"""Help of `--method`: every method with a few words."""
 Budget = Annotated[
     float | None,
     typer.Option(
         **number("--budget"),
         help="For {owners}: the most that may be spent, in forwards, of which a backward is "
-        "two. Default: what eap-ig-activations costs.",
+        "two; one that does not pay for the first round is refused with the least that does. "
+        "Default: what eap-ig-activations costs.",
     ),
 ]
 LearningRate = Annotated[
