@@ -174,9 +174,11 @@ class CircuitSeries:
     def live(self, key: EdgeKey) -> Presence | None:
         """Return in which circuits an edge is on a path from `input` to `logits`.
 
-        None without positions, where no drawing tells these edges from others.
+        None where the drawing does not tell these edges from others: without positions and
+        consensus.
         """
-        return tuple(key in cut.live for cut in self.cuts) if self.by_span else None
+        told = self.by_span or self.searches
+        return tuple(key in cut.live for cut in self.cuts) if told else None
 
     def smallest_with_edge(self, key: EdgeKey) -> Cut:
         """Return the smallest circuit that contains an edge."""

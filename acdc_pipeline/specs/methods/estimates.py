@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.specs.methods.base import NO_GRADIENT, NO_GRADIENT_AT_CLEAN, Default
 from acdc_pipeline.specs.methods.scored import EdgeMeanMethod, RankedMethod, Spread
 from acdc_pipeline.specs.names import GradDrop, MetricKey
@@ -27,6 +28,19 @@ class AtpStarMethod(RankedMethod):
 
     name: Literal["atp-star"]
     grad_drop: Annotated[GradDrop, Default("layers")]
+
+    @classmethod
+    def check_arguments(cls, values: Mapping[str, Any], where: str) -> None:
+        # Not where a method is read: runs that were stored with both remain readable.
+        drops = values.get("grad_drop", cls.defaults()["grad_drop"]) == "layers"
+        if drops and values.get("rank") == "signed":
+            raise InvalidInput(
+                "'signed' needs scores with signs; those of GradDrop are magnitudes",
+                where=where,
+                field="rank",
+                allowed="magnitude, or signed with a grad_drop of none",
+                fix="leave out `rank`, or give `grad_drop` none",
+            )
 
     @property
     def spread(self) -> Spread:

@@ -108,6 +108,13 @@ def test_consensus_is_stored_with_its_line_and_nothing_of_it_without(task: TaskS
         method_for("acdc", {"threshold": 0.1, "consensus_line": 0.9}, task, where="here")
 
 
+def test_magnitudes_of_grad_drop_have_no_signs_to_rank_by(task: TaskSpec):
+    with pytest.raises(InvalidInput, match="those of GradDrop are magnitudes"):
+        method_for("atp-star", {"rank": "signed"}, task, where="here")
+    with_signs = {"rank": "signed", "grad_drop": "none"}
+    assert method_for("atp-star", with_signs, task, where="here").ranking == "signed"
+
+
 def test_unknown_method_suggests_the_nearest(task: TaskSpec):
     with pytest.raises(UnknownName, match="unknown method 'randon'") as raised:
         method_for("randon", {}, task, where="here")
