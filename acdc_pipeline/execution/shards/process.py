@@ -119,16 +119,17 @@ def main(device: str, threads: int) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            with suppress(OSError):  # unsent bytes for a process that is gone
-                stream.close()
+    # First of all: to close a stream waits for the thread that reads an answer from it.
     process.terminate()
     try:
         process.wait(_SECONDS_TO_END)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with suppress(OSError):  # unsent bytes for a process that is gone
+                stream.close()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from acdc_pipeline.errors import ExecutionFailed, InvalidInput
 from acdc_pipeline.execution.plan import plan_run
 from acdc_pipeline.execution.shards.jobs import JobPool
+from acdc_pipeline.execution.shards.local import start_process
 from acdc_pipeline.execution.shards.shard import Shard
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.specs import ProfileMethod, RunSpec, TaskSpec, find_task
@@ -23,6 +25,10 @@ MEMORY = 2**28
 
 def square(shard: Shard, number: int) -> int:
     return number * number
+
+
+def sleep(shard: Shard, seconds: float) -> None:
+    time.sleep(seconds)
 
 
 def refuse(shard: Shard, name: str) -> None:
@@ -40,6 +46,19 @@ def test_jobs_return_their_results_in_the_order_of_submission():
     pool.close()
     assert pool.submit((square, (3,))).result() == 9  # it starts again
     pool.close()
+
+
+def test_closing_a_pool_ends_processes_that_are_at_work():
+    pool = JobPool(start_process(1, "cpu", 1), 1)
+    pool.submit((square, (2,))).result()
+    sleeping = pool.submit((sleep, (120.0,)))
+    while not sleeping.running():
+        time.sleep(0.01)
+    time.sleep(0.5)  # its thread waits for the answer
+    began = time.monotonic()
+    pool.close()
+    assert time.monotonic() - began < 60  # not after the job
+    assert isinstance(sleeping.exception(), ExecutionFailed)
 
 
 def test_error_of_a_job_is_raised_where_its_result_is_read_and_others_go_on():
