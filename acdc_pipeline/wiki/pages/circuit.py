@@ -119,7 +119,7 @@ class CircuitPage(SectionPage[tuple[CircuitSeries, ...]]):
             "consensus": None if agreed is None else _consensus(agreed),
             "draws_shares": bool(series.searches),
             "reference": _reference(series),
-            "warnings": _warnings(series, task),
+            "warnings": circuit_warnings(series, task),
             "others": [
                 {
                     "settings": ", ".join(f"{key} {value}" for key, value in _settings(other)),
@@ -364,7 +364,8 @@ def _reference(series: CircuitSeries) -> Data | None:
     return {key: found.get(key) for key in keys}
 
 
-def _warnings(series: CircuitSeries, task: Task) -> list[str]:
+def circuit_warnings(series: CircuitSeries, task: Task) -> list[str]:
+    """Return the warnings of the runs of a series, and whether the task has changed since."""
     found: dict[str, None] = {}
     for cut in series.cuts:
         warnings = cut.run.details.get("warnings")

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from acdc_pipeline.wiki.circuits import Agreement, CircuitSeries, EdgeKey, find_agreement
 from acdc_pipeline.wiki.models import HeadIndex, head_name
 from acdc_pipeline.wiki.page import Data, SectionPage, frame
-from acdc_pipeline.wiki.pages.circuit import removal_cost
+from acdc_pipeline.wiki.pages.circuit import circuit_warnings, removal_cost
 from acdc_pipeline.wiki.pages.head_examples import (
     direction_rows,
     partner_rows,
@@ -74,6 +74,7 @@ class HeadPage(SectionPage[HeadIndex]):
             "statement": statement.text,
             "shown": typical_data(model, place, statement),
             "in_circuits": _summarize_circuits(section, place),
+            "warnings": [f"{c['task']}: {line}" for c in circuits for line in c["warnings"]],
             "note": Markup(section.notes[name]) if name in section.notes else None,
             "roles": model.roles.get(place, ()),
             "tasks": section.tasks,
@@ -131,6 +132,7 @@ def _circuit(section: Section, series: CircuitSeries, agreed: Agreement | None, 
     return {
         "task": series.task,
         "slug": section.tasks[series.task].slug,
+        "warnings": circuit_warnings(series, section.tasks[series.task]),
         "cuts": [
             {"label": series.label(cut), "inside": inside}
             for cut, inside in zip(series.cuts, series.heads[name], strict=True)

@@ -15,7 +15,7 @@ from acdc_pipeline.wiki.experts import expert_sections
 from acdc_pipeline.wiki.models import Model, head_name
 from acdc_pipeline.wiki.notes import MODEL as NOTE
 from acdc_pipeline.wiki.page import Data, SectionPage, frame
-from acdc_pipeline.wiki.pages.circuit import circuit_path, cut_data
+from acdc_pipeline.wiki.pages.circuit import circuit_path, circuit_warnings, cut_data
 from acdc_pipeline.wiki.pages.mosaics import MAX_LINKED
 from acdc_pipeline.wiki.scores import definition_of, group_by_task, task_of
 from acdc_pipeline.wiki.site import Section, describe_mosaic
@@ -132,6 +132,7 @@ def _circuits(section: Section, series: CircuitSeries) -> Data:
     return {
         "task": section.tasks[series.task],
         "method": series.spec.method,
+        "warnings": circuit_warnings(series, section.tasks[series.task]),
         "cuts": [cut_data(series, cut) for cut in series.cuts],
         "by_span": series.by_span,
         "others": len(same) - 1,

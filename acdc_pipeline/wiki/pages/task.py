@@ -10,6 +10,7 @@ from acdc_pipeline.wiki.circuits import CircuitSeries, split_positions
 from acdc_pipeline.wiki.models import Model
 from acdc_pipeline.wiki.page import Data, SinglePage, SitePage, frame
 from acdc_pipeline.wiki.pages.circuit import cut_data
+from acdc_pipeline.wiki.scores import task_of
 from acdc_pipeline.wiki.site import Site
 from acdc_pipeline.wiki.tasks import Task
 
@@ -52,14 +53,15 @@ class TaskPage(SitePage[Task]):
 
 
 def task_rows(site: Site) -> list[Data]:
-    """Return every task with the number of its models and circuits."""
+    """Return every task with the number of its circuits, and of models with some or scores."""
     rows = []
     for task in site.tasks.values():
-        found = [model.circuits[task.name] for model in site.models if task.name in model.circuits]
+        found = [model.circuits.get(task.name, ()) for model in site.models]
+        measured = (set(map(task_of, model.scores)) | set(model.circuits) for model in site.models)
         rows.append(
             {
                 "task": task,
-                "models": len(found),
+                "models": sum(task.name in names for names in measured),
                 "circuits": sum(len(series.cuts) for of_model in found for series in of_model),
             }
         )

@@ -46,7 +46,27 @@ def test_list_of_tasks_counts_the_circuits_of_every_series(tmp_path: Path):
             store.commit(replace(record, spec=other))
     site = make_site(read_store(store))
     assert [row["circuits"] for row in task_rows(site)] == [2]
+    assert [row["models"] for row in task_rows(site)] == [1]
     assert site.circuits == 2
+
+
+def test_pages_of_a_model_at_chance_carry_the_warning_of_its_circuit(tmp_path: Path):
+    store = open_store(tmp_path / "store", mode="write")
+    tiny = wiki_store.Shape("zoo:attn-2l", 2, 2, 64, has_mlp=False)
+    for record in wiki_store.records([tiny], ("ioi", "docstring"), (0.1,)):
+        fails = {"warnings": [f"the whole model fails on {record.spec.task}"]}
+        if record.circuit is None:
+            store.commit(record)
+        elif record.spec.task == "ioi":
+            store.commit(replace(record, details={**record.details, **fails}))
+    rows = {row["task"].name: row for row in task_rows(make_site(read_store(store)))}
+    assert (rows["docstring"]["models"], rows["docstring"]["circuits"]) == (1, 0)
+    build(store, tmp_path / "site", jobs=1)
+    folder = tmp_path / "site" / "m" / "zoo-attn-2l"
+    for page in folder.glob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        inside = page.name == "index.html" or 'id="circuits"' in text
+        assert (": the whole model fails on ioi" in text) == inside
 
 
 def test_no_link_of_the_whole_site_is_broken(small_site: Path, small_pages: dict[str, Page]):
