@@ -20,6 +20,7 @@ from acdc_pipeline.store import layout
 from acdc_pipeline.store.backends.base import Backend
 from acdc_pipeline.store.codec import json_bytes
 from acdc_pipeline.store.errors import damaged_run
+from acdc_pipeline.store.figure_shapes import check_figures
 from acdc_pipeline.store.record import json_data
 
 FILE_VERSION = 1
@@ -102,16 +103,21 @@ def decode_evaluation(run_id: str, name: str, data: bytes) -> StoredEvaluation |
             return None
         if document.pop("sha256") != sha256_of(document):
             raise _damaged(run_id, name, "content differs from what was written (sha256)")
+        figures, settings = _mapping(document["figures"]), _mapping(document["settings"])
+        try:
+            check_figures(figures, settings)
+        except ValueError as error:
+            raise _damaged(run_id, name, str(error)) from error
         found = StoredEvaluation(
             run_id=document["run_id"],
-            settings=_mapping(document["settings"]),
-            figures=_mapping(document["figures"]),
+            settings=settings,
+            figures=figures,
             wall_seconds=float(document["wall_seconds"]),
             environment=_mapping(document["environment"]),
             measured_at=float(document["measured_at"]),
             code_version=str(document["code_version"]),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, StoreError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, StoreError) as error:
         if isinstance(error, DamagedRun):
             raise
         raise _damaged(run_id, name, f"not an evaluation ({error.__class__.__name__})") from error

@@ -144,7 +144,7 @@ def _stored_areas(
             evaluation
             for summary in runs
             for evaluation in evaluations.get(summary.run_id, ())
-            if evaluation.figures["metric"] == by and evaluation.figures["cpr"] is not None
+            if evaluation.figures.get("metric") == by and evaluation.figures.get("cpr") is not None
         ]
         trivial = all(is_only_of_its_size(s.edges_kept, s.edges_total) for s in runs)
         if not curves and not trivial:
@@ -159,7 +159,7 @@ def _stored_areas(
     except AcdcError as error:
         # A missing task must not keep the others from being compared; the table names the reason.
         return search.failed(error)
-    same = [evaluation for evaluation in curves if evaluation.settings["family"] == digest]
+    same = [evaluation for evaluation in curves if evaluation.settings.get("family") == digest]
     if not same:
         return missing
     newest = max(same, key=lambda evaluation: evaluation.measured_at).figures

@@ -19,7 +19,7 @@ OTHER = records.spec(seed=1).run_id()
 FIGURES = {
     "metric": "kl",
     "metrics": {"kl": {"circuit": 0.3, "model": 0.0, "ablated": 3.0, "faithfulness": 0.9}},
-    "null": {"drawn": 2, "percentile": 1.0, "faithfulness": [0.1, 0.1 + 0.2]},
+    "null": {"drawn": 2, "percentile": 1.0, "faithfulness": [0.1, 0.1 + 0.2], "metrics": {}},
     "curve": None,
     "completeness": None,
 }
@@ -112,6 +112,64 @@ def test_evaluation_that_is_damaged_counts_as_absent_and_is_named(store: Store, 
     )
     store.add_evaluation(kept)
     assert store.evaluations().damaged == ()
+
+
+MEASURED = {"circuit": 0.3, "model": 0.0, "ablated": 3.0, "faithfulness": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("figures", "place"),
+    [
+        ({"cmd": "0.5", "cpr": 0.5}, "cmd"),
+        ({"cmd": 10**400, "cpr": 0.5}, "cmd"),
+        ({"cmd": 0.5, "cpr": None}, "CMD and CPR"),
+        ({"cmd": True, "cpr": 0.5}, "cmd"),
+        ({"cmd_interval": [0.5]}, "cmd_interval"),
+        ({"edges_kept": -1}, "edges_kept"),
+        ({"ablations": {"zero": 3}}, "ablations.zero"),
+        ({"ablations": {"nought": {}}}, "ablations.nought"),
+        ({"ablations": {"zero": {"metrics": {}, "forwards": 1, "donors": None}}}, "values in kl"),
+        ({"null": [1]}, "null"),
+        ({"null": {"drawn": 2, "percentile": 1.0}}, "null.faithfulness"),
+        ({"metric": "klx", "metrics": {"klx": MEASURED}}, "metric"),
+        ({"metric": 3}, "metric"),
+        ({"metric": "nll"}, "values in nll"),
+        ({"metrics": {"kl": {**MEASURED, "interval": 1}}}, "metrics.kl.interval"),
+        ({"curve": [{"fraction": 0.1}]}, "curve.0.edges"),
+        ({"curve": [], "per_prompt": {"metrics": {}, "curve": [[0.5]]}}, "values of prompts"),
+        ({"completeness": [{"incompleteness": 0.1}]}, "completeness.0.parts"),
+        ({"minimality": {"part": "m0"}}, "minimality"),
+        ({"causal_scrubbing": {"recovered": 1.0}}, "causal_scrubbing.metric"),
+        ({"fresh_prompts": {}}, "fresh_prompts"),
+        ({"stability": 0.5}, "stability"),
+        ({"transfer": {"unseen": 0.5}}, "transfer.by"),
+    ],
+)
+def test_evaluation_that_is_signed_but_has_malformed_figures_is_damaged(
+    tmp_path: Path, figures: dict[str, object], place: str
+):
+    store = open_store(tmp_path / "store")
+    kept = evaluation(figures={**FIGURES, **figures})
+    store.add_evaluation(kept)
+    store.add_evaluation(whole := evaluation(settings={"seed": 5}))
+    found = store.evaluations()
+    assert found.by_run == {RUN_ID: (whole,)}
+    (error,) = found.damaged
+    assert place in error.problem
+    assert error.field == f"evaluations/{kept.evaluation_id}.json"
+
+
+def test_evaluation_with_an_amount_that_is_no_number_is_damaged(tmp_path: Path):
+    store = open_store(tmp_path / "store")
+    store.add_evaluation(evaluation(settings={"draws": "many"}))
+    assert "draws" in store.evaluations().damaged[0].problem
+
+
+def test_metric_of_ones_own_is_a_metric_of_an_evaluation(tmp_path: Path):
+    store = open_store(tmp_path / "store")
+    figures = {**FIGURES, "metric": "margin@1", "metrics": {"margin@1": MEASURED}}
+    store.add_evaluation(kept := evaluation(figures=figures))
+    assert store.evaluations().by_run == {RUN_ID: (kept,)}
 
 
 def test_evaluation_under_the_name_of_another_run_is_damaged(store: Store):

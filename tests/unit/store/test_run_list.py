@@ -16,7 +16,7 @@ from tests import records
 from tests.command_line import acdc
 
 FIGURES = {
-    "null": {"drawn": 4, "percentile": 0.75},
+    "null": {"drawn": 4, "percentile": 0.75, "faithfulness": [], "metrics": {}},
     "cpr": 1.25,
     "cmd": 0.5,
     "curve": [],

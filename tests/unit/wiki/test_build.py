@@ -271,11 +271,14 @@ def test_build_shows_what_was_measured_of_a_run_and_a_dash_for_what_was_not(
     ]
     figures = {
         "metric": "kl",
-        "null": {"drawn": 40, "percentile": 0.875},
+        "null": {"drawn": 40, "percentile": 0.875, "faithfulness": [], "metrics": {}},
         "curve": None,
         "cpr": None,
-        "completeness": [{"incompleteness": 0.25}, {"incompleteness": 0.75}],
-        "minimality": [{"score": 0.5}, {"score": 0.001}, {"score": 0.2}],
+        "completeness": [
+            {"parts": [], "circuit": 0.0, "model": 0.0, "incompleteness": value}
+            for value in (0.25, 0.75)
+        ],
+        "minimality": [{"part": "m0", "score": s, "without": []} for s in (0.5, 0.001, 0.2)],
     }
     for run_id in ids:
         kept = StoredEvaluation(run_id, {"seed": 0, "draws": 1}, figures, 1.0, {}, 1000.0)
@@ -315,14 +318,20 @@ def test_build_shows_dashes_for_circuits_that_were_not_evaluated_beside_one_that
     assert others
     figures = {
         "metric": "kl",
-        "null": {"drawn": 40, "percentile": 0.875},
+        "null": {"drawn": 40, "percentile": 0.875, "faithfulness": [], "metrics": {}},
         "curve": [],
         "cmd": 0.25,
         "cpr": 0.75,
         "cmd_interval": [0.125, 0.5],
         "cpr_interval": None,
         "ablations": {
-            name: {"metrics": {"kl": {"faithfulness": share}}, "forwards": 1}
+            name: {
+                "metrics": {
+                    "kl": {"circuit": 0.0, "model": 0.0, "ablated": 1.0, "faithfulness": share}
+                },
+                "forwards": 1,
+                "donors": None,
+            }
             for name, share in (("adversarial", 0.0625), ("zero", 0.375))
         },
     }
