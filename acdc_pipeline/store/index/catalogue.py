@@ -69,7 +69,8 @@ class FoundRuns:
 
     Args:
         summaries: in the order of `acdc runs list` if there is a limit, else in that of their ids.
-        fitting: number of runs that fit, of which the limit may have left out some.
+        fitting: number of runs that fit, without those found damaged; the limit may have left out
+            some of them.
         stored: number of runs in the store, whether they fit or not.
         damaged: the damage of each run that is damaged, by id: of those that would be returned, and
             of those of which the index does not know what they are.
@@ -181,7 +182,7 @@ class _Lookup(_Reader):
         new = self.new.values()
         return FoundRuns(
             summaries=tuple(chosen),
-            fitting=len(fitting),
+            fitting=len(set(fitting) - self.damaged.keys()),
             stored=len(self._positions.keys() | self.new.keys()),
             damaged=dict(sorted(self.damaged.items())),
             tasks=frozenset(self._column("task")).union(row["task"] for row in new),

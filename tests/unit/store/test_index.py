@@ -315,6 +315,7 @@ def test_index_limit_does_not_count_damaged_runs(store: Store):
     found = store.find(Wanted(limit=2))
     assert list(found.summaries) == others
     assert list(found.damaged) == [first.run_id]
+    assert (found.fitting, store.find(Wanted()).fitting) == (2, 2)
 
 
 @pytest.mark.parametrize(
