@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from acdc_pipeline.errors import PromptError, UnknownName
+from acdc_pipeline.errors import InvalidInput, PromptError, UnknownName
 from acdc_pipeline.specs.prompt_pair import PromptPair
 
 if TYPE_CHECKING:
@@ -67,6 +67,13 @@ LEADERBOARD = frozenset(
     | {"arc-easy_gemma2", "arc-easy_llama3", "arc-challenge_llama3"}
 )
 """The folders that have a column in the leaderboard."""
+
+
+def check_split(name: str) -> None:
+    """Raise InvalidInput if MIB's data have no split called `name`."""
+    if name not in SPLITS:
+        problem = f"'{name}' is no split of MIB"
+        raise InvalidInput(problem, field="--split", allowed=", ".join(SPLITS))
 
 
 def find_mib_task(name: str) -> MibTask:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.prompts.mib import SPLITS, MibTask, find_mib_task
+from acdc_pipeline.prompts.mib import MibTask, check_split, find_mib_task
 
 FORMATS = (".parquet", ".jsonl", ".json")
 
@@ -25,8 +25,7 @@ def read_mib_rows(name: str, split: str, folder: Path | None) -> Iterator[Mappin
         InvalidInput: no such split, or its files are not there or cannot be read.
     """
     task = find_mib_task(name)
-    if split not in SPLITS:
-        raise InvalidInput(f"'{split}' is no split of MIB", allowed=", ".join(SPLITS))
+    check_split(split)
     place = _hub_folder(task) if folder is None else folder / task.dataset
     files = sorted(
         file

@@ -108,6 +108,9 @@ def compare(
         raise InvalidInput("--mib excludes --markdown, --measure and --metric", where="compare")
     if mib is not None:
         require_empty(mib)
+        from acdc_pipeline.prompts.mib import check_split
+
+        check_split(split)
     shared.read_memory(context)
     shared.read_threads(context)
     if metric is not None and metric not in METRICS:

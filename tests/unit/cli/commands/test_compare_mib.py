@@ -172,6 +172,9 @@ def test_data_that_are_not_there_are_named_with_the_command_that_fetches_them(
     acdc(capsys, "tasks", "mib", "mqa", MODEL).refuses("'mqa'", "did you mean 'mcqa'?")
     acdc(capsys, *asked).refuses("neither in the cache of the hub", fetch)
     acdc(capsys, "compare", "--mib", tmp_path / "x", "--measure").refuses("--mib excludes")
+    bogus = acdc(capsys, "compare", "--mib", tmp_path / "x", "--split", "bogus")
+    bogus.refuses("'bogus' is no split of MIB", "train, validation, test")
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_task_of_pairs_is_found_to_be_from_mib_by_its_name():
