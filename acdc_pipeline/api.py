@@ -138,7 +138,9 @@ def discover(
     given = None if isinstance(source, ModelRef) else (model, tokenizer)
     results, trials = None if store is None else as_store(store), ()
     same_metric = partial(require_same_metric, given=own)
-    make = spread(make_worker, shards, device=device, memory=memory, model=source)
+    make = spread(
+        make_worker, shards, device=device, memory=memory, model=source, method=run.method
+    )
     if faithful is not None:
         found = discover_faithful(run, spec, faithful, results, make, listener, check=same_metric)
         record, trials = found.record, found.trials

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from acdc_pipeline.execution.shards.worker import ShardedWorker
     from acdc_pipeline.execution.worker import Worker
     from acdc_pipeline.models.memory.held import HeldModel
-    from acdc_pipeline.specs import ModelRef, WorkerProfile
+    from acdc_pipeline.specs import Method, ModelRef, WorkerProfile
 
 MAX_SHARDS = 1_000
 """Workers of one run, as in worker profiles."""
@@ -23,6 +23,19 @@ def check_shards(shards: int | None) -> None:
     """Raise InvalidInput if `shards` is not a number of workers."""
     if shards is not None:
         check_whole(shards, "shards", 1, MAX_SHARDS)
+
+
+def check_method(method: Method, shards: int | None, written: Callable[[str], str] = str) -> None:
+    """Raise InvalidInput if runs of `method` are refused over `shards` processes."""
+    from acdc_pipeline.specs.methods.scored import EdgeMeanMethod
+
+    if shards is not None and isinstance(method, EdgeMeanMethod) and method.sign_filter:
+        raise InvalidInput(
+            f"signs are filtered in one process, not over {shards} shards",
+            where=f"method '{method.name}'",
+            field=written("sign_filter"),
+            fix="leave out the shards, or the filter",
+        )
 
 
 def check_pool(
@@ -80,6 +93,7 @@ def spread(
     memory: int | None = None,
     threads: int | None = None,
     model: ModelRef | HeldModel | None = None,
+    method: Method | None = None,
     written: Callable[[str], str] = str,
     report: Callable[[str], None] = lambda message: None,
 ) -> Callable[[], Worker | ShardedWorker]:
@@ -91,16 +105,19 @@ def spread(
         shards: the largest number of processes; None for this process alone.
         device, memory, threads: see `local_sharded_worker`.
         model: the model, where it may be one in memory.
+        method: the method, where it is one for all runs.
         written: how errors write the name of a parameter.
         report: receives a message where fewer processes take part, or one was lost.
 
     Raises:
-        InvalidInput: it is not a number of workers, or the model is in the memory of this process,
-            which others do not see.
+        InvalidInput: it is not a number of workers, the model is in the memory of this process,
+            which others do not see, or see `check_method`.
     """
     check_shards(shards)
     if shards is None:
         return make_worker
+    if method is not None:
+        check_method(method, shards, written)
     from acdc_pipeline.models.memory.held import HeldModel
 
     if isinstance(model, HeldModel):

@@ -27,6 +27,7 @@ from acdc_pipeline.specs import Cell, ModelRef, RunSpec, SweepSpec, TaskSpec, fi
 from acdc_pipeline.specs.names import Dtype
 from acdc_pipeline.store import RunFailure, RunRecord, Store
 from acdc_pipeline.workflows.executors import ExecutionSettings, execute_runs, make_executor
+from acdc_pipeline.workflows.shards import check_method
 
 RunState = Literal["cached", "to run", "failed before"]
 
@@ -137,7 +138,10 @@ def run_sweep(
         InvalidInput: the sweep, the settings or the store is not valid.
         ExecutionFailed: nothing can be executed, such as where no cluster answers.
     """
-    plan = plan_sweep(sweep, dtype=settings.profile.dtype, shard=shard, given=tasks)
+    profile = settings.profile
+    plan = plan_sweep(
+        sweep, dtype=profile.dtype, shard=shard, given=tasks, spread_over=profile.shards
+    )
     status = sweep_status(plan, store)
     runs = status.runs("to run", "failed before") if retry_failed else status.runs("to run")
     if not runs:
@@ -155,6 +159,7 @@ def plan_sweep(
     replacements: Mapping[ModelRef, ModelRef] = NO_REPLACEMENTS,
     on_size: Callable[[int], None] = lambda size: None,
     given: Sequence[TaskSpec] = (),
+    spread_over: int | None = None,
 ) -> SweepPlan:
     """Plan the runs of `sweep` from its tasks and the models' files; no model is loaded.
 
@@ -166,11 +171,14 @@ def plan_sweep(
         replacements: models to use in place of others, after the sweep's exclusions.
         on_size: called with the number of cells of the whole sweep before they are made.
         given: tasks in memory; one replaces the task that the sweep names so.
+        spread_over: processes that each run is spread over, as `shards` of a worker profile; None
+            for one.
 
     Raises:
         UnknownName: there is no such task, or a zoo name or pattern matches nothing.
         SpecError: a task cannot be read, is given but not named by the sweep, or the sweep
             excludes everything.
+        InvalidInput: a method of the sweep is not spread over processes, see `check_method`.
     """
     in_memory = _given_tasks(sweep, given)
     tasks = {name: in_memory.get(name) or find_task(name) for name in sweep.tasks}
@@ -184,6 +192,8 @@ def plan_sweep(
             field="exclude",
             fix="remove an exclusion, or add a model",
         )
+    for cell in cells:
+        check_method(cell.method, spread_over)
     cells = tuple(replace(cell, model=replacements.get(cell.model, cell.model)) for cell in cells)
     # A definition hash takes reading all prompts of the task, so each is computed once.
     named = {id(cell.task): cell.task for cell in cells}

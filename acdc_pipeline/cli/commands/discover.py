@@ -334,6 +334,7 @@ def discover(
             device=device,
             memory=memory_budget,
             threads=thread_count,
+            method=run.method,
             written=shared.option_name,
             report=_report,
         )

@@ -163,7 +163,14 @@ def plan_with_store(
         from acdc_pipeline.workflows.sweep import plan_sweep, sweep_status
 
         results = open_store(store, listener=IndexNotes())
-        plan = plan_sweep(spec, dtype=settings.profile.dtype, shard=part, on_size=_note_if_large)
+        profile = settings.profile
+        plan = plan_sweep(
+            spec,
+            dtype=profile.dtype,
+            shard=part,
+            on_size=_note_if_large,
+            spread_over=profile.shards,
+        )
         return results, sweep_status(plan, results)
 
 

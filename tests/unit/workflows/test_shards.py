@@ -21,6 +21,7 @@ from acdc_pipeline.store import RunRecord, open_store
 from acdc_pipeline.workflows import discovery, executors
 from acdc_pipeline.workflows.shards import spread
 from acdc_pipeline.workflows.stored_evaluation import evaluation_figures
+from acdc_pipeline.workflows.sweep import plan_sweep
 from tests import records, sweeps, tiny_models
 from tests.shard_channels import pool_of
 
@@ -43,6 +44,21 @@ def test_without_shards_the_worker_is_that_of_this_process():
 def test_spread_refuses_what_cannot_be_spread(given: dict[str, Any], error: str):
     with pytest.raises(InvalidInput, match=error):
         spread(no_worker, **given)
+
+
+def test_a_filter_of_signs_is_refused_over_shards_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    asked: dict[str, Any] = {"edges": 3, "prompts": 40, "sign_filter": 40, "device": "cpu"}
+    monkeypatch.setattr(Worker, "execute", lambda *_, **__: no_worker())
+    with pytest.raises(InvalidInput, match="in one process, not over 2 shards") as raised:
+        discover("compiled_or", "zoo:compiled-or", "eap", shards=2, **asked)
+    assert raised.value.field == "sign_filter"
+    filtered = {"name": "eap-ig-inputs", "metric": "kl", "edges": 3, "sign_filter": 40}
+    sweep = sweeps.sweep(tasks=["compiled_or"], models=["zoo:compiled-or"], methods=[filtered])
+    with pytest.raises(InvalidInput, match="in one process, not over 2 shards"):
+        plan_sweep(sweep, dtype="float32", spread_over=2)
+    assert len(plan_sweep(sweep, dtype="float32").runs) == 1
 
 
 def test_discover_in_a_model_in_memory_is_not_spread():
