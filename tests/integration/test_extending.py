@@ -158,7 +158,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (methods / "depth.py").write_text(METHOD)
     (package / "algorithms" / "depth.py").write_text(ALGORITHM)
     registry = methods / "registry.py"
-    replace_once(registry, "import scored, search\n", "import depth, scored, search\n")
+    replace_once(registry, "import (\n    eap_exact,", "import (\n    depth,\n    eap_exact,")
     replace_once(
         registry, "    | scored.EapMethod\n", "    | scored.EapMethod\n    | depth.DepthMethod\n"
     )
