@@ -158,15 +158,15 @@ def evaluation_plan(
         raise UnknownName.among("scope", scope, get_args(Scope), where="evaluate", field="scope")
     check_whole(seed, "seed", 0, MAX_SEED)
     given = {"draws": draws, "restarts": restarts, "resamples": resamples}
-    chosen = COMPARED if scope == "full" else CHEAP
+    chosen: tuple[ComparedAblation, ...] = COMPARED if scope == "full" else CHEAP
     if ablations is not None:
         chosen = ablations_named(ablations)
     for name, amount in {"null": null, "adversarial": forwards, **given}.items():
         if amount is not None:
             check_whole(amount, name, 0)
     if forwards is not None:
-        chosen = tuple(name for name in chosen if name != "adversarial")
-        chosen = (*chosen, "adversarial") if forwards else chosen
+        wanted = {*chosen, "adversarial"} if forwards else {*chosen} - {"adversarial"}
+        chosen = tuple(name for name in COMPARED if name in wanted)
     parts: frozenset[Part] = BASIC if scope == "basic" else frozenset(PARTS)
     if null is not None:
         parts = parts.union(NULL) if null else parts.difference(NULL)
