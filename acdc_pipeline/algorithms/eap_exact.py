@@ -15,7 +15,12 @@ from acdc_pipeline.algorithms.circuit_tests import (
     Tested,
     cost_by_group,
 )
-from acdc_pipeline.algorithms.scoring import DetailedScores, EdgeScores, ScoringProblem
+from acdc_pipeline.algorithms.scoring import (
+    DetailedScores,
+    EdgeScores,
+    ScoringProblem,
+    scale_progress,
+)
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.graph.cut import cut_masks
 from acdc_pipeline.specs.methods.eap_exact import EapExactMethod
@@ -49,6 +54,9 @@ LEAST_BY_GRADIENT = 0.03
 
 ROUND, RESERVE = 14.0, 6.0
 """Forwards that a round with gradients takes, and that are left for the rounds without."""
+
+_MOST = 0.99
+"""The most that is reported as done before the end."""
 
 
 def eap_exact(problem: ScoringProblem, method: EapExactMethod) -> EdgeScores:
@@ -93,7 +101,7 @@ def eap_exact(problem: ScoringProblem, method: EapExactMethod) -> EdgeScores:
             allowed=f"at least {least:g}",
             fix="give more, or leave it out",
         )
-    rounds = _Rounds(problem, budget)
+    rounds = _Rounds(problem, budget, proposal=least)
     scores = rounds.run()
     details = {
         "forwards": rounds.tests.spent,
@@ -116,9 +124,10 @@ class _Rounds:
         alone: the last circuit in which every edge was tested alone, and these tests.
     """
 
-    def __init__(self, problem: ScoringProblem, budget: float) -> None:
+    def __init__(self, problem: ScoringProblem, budget: float, *, proposal: float) -> None:
+        """`proposal` is what the first proposal costs, in forwards like the budget."""
         self.problem, self.topology, self.budget = problem, problem.topology, budget
-        self.tests = CircuitTests(problem)
+        self.tests = CircuitTests(scale_progress(problem, 0.0, min(_MOST, proposal / budget)))
         n_edges = self.topology.n_edges
         self.sizes = sorted({int(share * n_edges + 1e-9) for share in SHARES} - {0}, reverse=True)
         self.parent: Mask = np.ones(n_edges, dtype=bool)
@@ -138,7 +147,7 @@ class _Rounds:
             scores[parent] = number + _ranks(order[parent])
             if not self.parent.any():
                 break
-            self.problem.advance(min(0.99, self.tests.spent / self.budget))
+            self.problem.advance(min(_MOST, self.tests.spent / self.budget))
         scores[self.parent] = len(self.sizes) + _ranks(self.worth[self.parent])
         self.problem.advance(1.0)
         return scores
