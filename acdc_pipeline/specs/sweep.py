@@ -36,7 +36,10 @@ class MethodEntry(Spec):
     @model_validator(mode="after")
     def _fits_together(self) -> MethodEntry:
         self.METHOD.check_given(dict(self))
-        written = {name: getattr(self, name) for name in self.model_fields_set}
+        # A sweep that was written by `plain` names defaults too.
+        written = {
+            name: value for name, value in self if value != type(self).model_fields[name].default
+        }
         try:
             self.METHOD.check_arguments(written, tag_of(self.METHOD))
         except InvalidInput as error:

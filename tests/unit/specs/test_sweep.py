@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from acdc_pipeline.errors import SpecError, UnknownName
-from acdc_pipeline.specs import ModelRef, SweepSpec, TaskSpec, circuit_method, load_yaml, parse
+from acdc_pipeline.specs import (
+    METHODS,
+    ModelRef,
+    SweepSpec,
+    TaskSpec,
+    circuit_method,
+    load_yaml,
+    parse,
+)
 from tests.specs_text import write_task
 
 ZOO = ["attn-2l", "gpt2-4l-s0", "gpt2-4l-s1"]
@@ -54,10 +62,9 @@ def test_sweep_of_a_faithfulness_is_refused_with_the_reason(entry: dict[str, obj
     assert "acdc discover --faithful" in (raised.value.fix or "")
 
 
-@pytest.mark.parametrize("searches", [0, 1])
-def test_sweep_of_a_consensus_of_less_than_two_searches_is_refused(searches: int):
-    with pytest.raises(SpecError, match=f"{searches} is too small") as raised:
-        sweep_with(methods=[{"name": "acdc", "thresholds": [0.1], "consensus": searches}])
+def test_sweep_of_a_consensus_of_less_than_two_searches_is_refused():
+    with pytest.raises(SpecError, match="1 is too small") as raised:
+        sweep_with(methods=[{"name": "acdc", "thresholds": [0.1], "consensus": 1}])
     assert raised.value.field == "methods.0.consensus"
     assert raised.value.allowed == "at least 2"
 
@@ -162,3 +169,10 @@ def test_sweep_with_experts_as_nodes_says_so_and_others_are_written_as_before(tm
         cells = sweep.cells({"ioi": task}, refs, "float32")
         assert {cell.experts for cell in cells} == {experts}
         assert ("experts" in sweep.plain()) == (experts == "nodes")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_sweep_that_was_written_is_read_again(name: str):
+    given = {"thresholds": [0.1]} if "threshold" in METHODS[name].parameters() else {}
+    sweep = sweep_with(methods=[{"name": name, **given}])
+    assert SweepSpec.from_plain(sweep.plain()) == sweep
