@@ -35,7 +35,8 @@ class CurvePoint:
         value: the metric, in its own sign.
         faithfulness: 1 for the whole model, 0 for the empty circuit.
         kl: KL(model ‖ circuit) in nats, mean over answers; lower is better.
-        interval: 95 % bootstrap interval of `faithfulness` over prompts; None if not measured.
+        interval: 95 % bootstrap interval of `faithfulness` over prompts; None if not measured, and
+            without edges, where it is 0 whatever the prompts.
         by_prompt: the metric of each prompt, summed over its answers; None if not measured.
     """
 
@@ -76,7 +77,7 @@ def measure_curve(
             value=value,
             faithfulness=scale.faithfulness(value),
             kl=found.mean["kl"],
-            interval=None if ends is None else ends.faithfulness(by_prompt),
+            interval=None if ends is None or not edges else ends.faithfulness(by_prompt),
             by_prompt=tuple(by_prompt.tolist()),
         )
         out += [replace(point, fraction=part) for part in parts]
