@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
@@ -83,7 +83,7 @@ class HeadPage(SectionPage[HeadIndex]):
             "any_line": self.scores.any_threshold,
             "on_tasks": self.scores.tasks(place),
             "circuits": circuits,
-            "edge_scores": _explain_scores(model.circuits[c["task"]][0] for c in circuits),
+            "edge_scores": _explain_scores([model.circuits[c["task"]][0] for c in circuits]),
             "where": span_rows(section, place),
             "partners": partner_rows(model, place),
             "patterns": pattern_rows(model, place),
@@ -171,7 +171,7 @@ def _edges(
     }
 
 
-def _explain_scores(found: Iterable[CircuitSeries]) -> list[str]:
+def _explain_scores(found: Sequence[CircuitSeries]) -> list[str]:
     """Say what the number after an edge is, and for which tasks."""
     tasks: dict[str, list[str]] = {}
     for series in found:
@@ -185,6 +185,8 @@ def _explain_scores(found: Iterable[CircuitSeries]) -> list[str]:
             what = _COSTS[cost["verb"]]
             says = f"{what}, {unit}" if unit[:2] == "in" else f"{what} {unit}"
         tasks.setdefault(says, []).append(series.task)
+    if len(tasks) == 1 and all(not series.searches for series in found):
+        return [f"After each edge: {says}." for says in tasks]
     return [f"After each edge on {join_words(on)}: {says}." for says, on in tasks.items()]
 
 

@@ -124,7 +124,7 @@ def _pattern(pattern: Pattern, name: str) -> Data:
     label = (
         f"Attention of {name} on {_SIDES.get(pattern.side, pattern.side)} of {pattern.task}: "
         f"{count} tokens by {count} tokens. The last token attends most to token {key}, "
-        f"“{pattern.tokens[key].strip()}” ({format_percent(last[key] / 255)})."
+        f"“{show_token(pattern.tokens[key].strip())}” ({format_percent(last[key] / 255)})."
     )
     caption = _CAPTIONS.get(pattern.side, "On {side} of {task}")
     return {

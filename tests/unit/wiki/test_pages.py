@@ -131,7 +131,7 @@ def test_head_page_says_what_removing_each_edge_costs(small_pages: dict[str, Pag
     for src, _, slot in sorted(series.incoming[head], key=series.rank)[:8]:
         cost = format_aligned(series.score((src, head, slot)))
         assert f"{src}{slot} {cost}" in text
-    assert "After each edge on" in text
+    assert "After each edge" in text
     assert "what removing it costs (negative: gains), in nats." in text
 
 
