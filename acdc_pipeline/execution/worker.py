@@ -40,7 +40,6 @@ from acdc_pipeline.store import RunRecord
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.shards.circuit_jobs import RunJobs
-    from acdc_pipeline.execution.shards.consensus_jobs import ConsensusJobs
     from acdc_pipeline.execution.shards.head_jobs import HeadJobs
     from acdc_pipeline.execution.shards.jobs import JobPool
 
@@ -216,8 +215,8 @@ class Worker:
         where = environment(self.device, run.dtype)
         kept = BoundCheckpoint(checkpoint or NoCheckpoint(), {**where, "memory": str(memory)})
         problem = BenchProblem(ready.bench, memory, ready.empty_logits)
-        searches = self._consensus_jobs(run, task)
-        elsewhere = None if searches is None else searches.submit
+        jobs = self.jobs(run, task) if getattr(run.method, "consensus", 0) else None
+        elsewhere = None if jobs is None else jobs.submit_searches
         prepared = PreparedRun(run, problem, memory, listener, kept, shared, elsewhere)
         facts = RunFacts(
             ready.prompts, ready.warnings, ready.parity, model.weights.d_model, where, started
@@ -225,15 +224,8 @@ class Worker:
         try:
             return circuit_record(prepared, task, facts, reference, self.own_metric)
         finally:
-            if searches is not None:
-                searches.close()
-
-    def _consensus_jobs(self, run: RunSpec, task: TaskSpec) -> ConsensusJobs | None:
-        if not getattr(run.method, "consensus", 0) or (jobs := self.jobs(run, task)) is None:
-            return None
-        from acdc_pipeline.execution.shards.consensus_jobs import ConsensusJobs
-
-        return ConsensusJobs(jobs)
+            if jobs is not None:
+                jobs.pool.close()
 
     def _head_jobs(self, run: RunSpec, task: TaskSpec) -> HeadJobs | None:
         if (jobs := self.jobs(run, task)) is None:

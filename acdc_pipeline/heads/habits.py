@@ -1,4 +1,4 @@
-"""What a head is said to do in one sentence: its leading role, or the place it attends to most.
+"""The role, or the place it attends to most, that the sentence on a head is about.
 
 Nothing here needs torch.
 """

@@ -1,4 +1,4 @@
-"""Places at which a head does what is said of it, near the mean of its score.
+"""Positions at which a head shows the behaviour of its role, with scores near the mean.
 
 Examples with the largest scores would show a head at its best. These are the ones nearest to the
 score's mean, with the range of the middle four fifths beside them.

@@ -163,8 +163,8 @@ def release_memory_when_freed() -> None:
     """Give tensors of 64 KiB or more back to the system as soon as they are freed.
 
     glibc keeps freed memory below a threshold that grows with what is freed, up to 32 MiB (mallopt
-    of the GNU C library, M_MMAP_THRESHOLD): blocks that pass through a budget, and the activations
-    of every layer, would leave as much again behind. Pages have to be mapped anew instead.
+    of the GNU C library, M_MMAP_THRESHOLD). Freed blocks and activations would then count against
+    a memory budget as long as the process lives. In return each allocation maps its pages again.
     """
     m_mmap_threshold = -3  # malloc.h
     _call_glibc("mallopt", m_mmap_threshold, 64 * 1024)

@@ -49,24 +49,24 @@ def compare_mib(
     from acdc_pipeline.workflows.discovery import worker_factory
     from acdc_pipeline.workflows.mib import submit_searches
 
-    asked: dict[str, Any] = context.params
+    options: dict[str, Any] = context.params
     memory, threads = shared.read_memory(context), shared.read_threads(context)
     with show_progress() as progress:
-        worker = worker_factory(asked["device"], memory, threads)()
+        worker = worker_factory(options["device"], memory, threads)()
         progress.step(f"{pluralize(len(searches), 'search')} by MIB's protocol")
         found = submit_searches(
             results,
             searches,
             worker,
             folder,
-            asked["split"],
-            asked["mib_data"],
-            asked["head"],
+            options["split"],
+            options["mib_data"],
+            options["head"],
         )
     for result in found:
         if result.problem is not None:
             print_note(f"{result.folder}: {result.problem}")
-    if asked["json"]:
+    if options["json"]:
         documents = [_document(result) for result in found]
         print_json({"store": results.url, "folder": str(folder), "searches": documents})
     elif rows := [_row(result) for result in found if result.areas is not None]:

@@ -132,7 +132,7 @@ def run_facts(record: RunRecord) -> dict[str, str]:
 
 
 def _unreachable_text(method: Method, circuit: Circuit) -> str:
-    """Return the number of edges on no path, in words, if the size asked for needs some of them.
+    """Return a note on the edges on no path, if the requested size exceeds the number of others.
 
     Empty otherwise. Only graphs with spans have such edges.
     """

@@ -13,12 +13,13 @@ from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.evaluation import select_exchangeable
 from acdc_pipeline.evaluation.causal_scrubbing import ScoredDraw, score_draw
 from acdc_pipeline.evaluation.measure import Advance, CircuitScores, score_circuits
+from acdc_pipeline.execution.consensus_searches import ConsensusSearches, Log
 from acdc_pipeline.execution.shards.jobs import JobPool
 from acdc_pipeline.execution.shards.messages import Call
 from acdc_pipeline.execution.shards.shard import Shard
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit, Topology
-from acdc_pipeline.specs import RunSpec, TaskSpec, circuit_method
+from acdc_pipeline.specs import AcdcMethod, RunSpec, TaskSpec, circuit_method
 from acdc_pipeline.specs.names import MetricKey
 
 ALIKE = 4
@@ -61,6 +62,14 @@ class RunJobs:
     ) -> Future[Any]:
         """As `submit`, when no other job waits."""
         return self.pool.submit_later(self._take_up, (function, arguments))
+
+    def submit_searches(self, numbers: Sequence[int], first: Log) -> Future[list[Log]]:
+        """Let a worker run some searches of a consensus, with the bits of one process.
+
+        Args:
+            first: the decisions of the first of all, which predict the others.
+        """
+        return self.submit(run_searches, list(numbers), first)
 
     def score_circuits(
         self,
@@ -132,3 +141,11 @@ def scrub(shard: Shard, circuit: bytes, draw: int, seed: int) -> ScoredDraw:
     found = unpack_circuit(bench.weights.topology, circuit)
     of_circuit, of_nothing = score_draw(bench, metric, found, draw=draw, seed=seed)
     return of_circuit.cpu(), of_nothing.cpu()
+
+
+def run_searches(shard: Shard, numbers: Sequence[int], first: Log) -> list[Log]:
+    """The decisions of some searches of a consensus."""
+    worker, run, task = subject_of(shard)
+    assert isinstance(run.method, AcdcMethod)
+    searches = ConsensusSearches(worker.bench(run, task), run.method, run.seed, worker.budget)
+    return searches.run_group(numbers, first)

@@ -16,13 +16,13 @@ from acdc_pipeline.specs.methods.scored import (
     EapIgInputsMethod,
     EapMethod,
     RankedMethod,
-    ScoredMethod,
     Spread,
+    TrainedForOneSize,
 )
 from acdc_pipeline.specs.names import Combination, MetricKey
 
 
-class EapIgEdgePruningMethod(ScoredMethod):
+class EapIgEdgePruningMethod(TrainedForOneSize):
     """Edge pruning whose gates start from the ranks of `eap-ig-inputs` scores.
 
     Args:
@@ -40,14 +40,6 @@ class EapIgEdgePruningMethod(ScoredMethod):
     points: Annotated[int, Field(ge=1), Default(5)]
     steps: Annotated[int, Field(ge=0), Default(300)]
     learning_rate: Annotated[float, Field(gt=0), Default(0.01)]
-
-    @property
-    def scores_fit_every_size(self) -> bool:
-        return False
-
-    @property
-    def spread(self) -> Spread:
-        return "steps"
 
     @property
     def scoring(self) -> EapIgInputsMethod:
@@ -91,7 +83,7 @@ class EnsembleMethod(RankedMethod):
         return attributions(self, self.points)
 
 
-class HybridEnsembleMethod(RankedMethod):
+class HybridEnsembleMethod(TrainedForOneSize, RankedMethod):
     """An ensemble of the same three methods and edge pruning that starts from EAP-IG.
 
     Args:
@@ -111,14 +103,6 @@ class HybridEnsembleMethod(RankedMethod):
     combine: Annotated[Combination, Default("mean")]
     steps: Annotated[int, Field(ge=0), Default(300)]
     learning_rate: Annotated[float, Field(gt=0), Default(0.01)]
-
-    @property
-    def scores_fit_every_size(self) -> bool:
-        return False
-
-    @property
-    def spread(self) -> Spread:
-        return "steps"
 
     @property
     def parts(self) -> tuple[EapMethod, EapIgInputsMethod, EapIgActivationsMethod]:

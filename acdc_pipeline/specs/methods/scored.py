@@ -326,7 +326,19 @@ class HispMethod(ScoredMethod):
         return "steps"
 
 
-class EdgePruningMethod(ScoredMethod):
+class TrainedForOneSize(ScoredMethod):
+    """A method whose scores are trained for the size of the circuit, on all prompts together."""
+
+    @property
+    def scores_fit_every_size(self) -> bool:
+        return False
+
+    @property
+    def spread(self) -> Spread:
+        return "steps"
+
+
+class EdgePruningMethod(TrainedForOneSize):
     """A gate on every edge, trained to the size given (Bhaskar et al. 2024).
 
     Args:
@@ -342,14 +354,6 @@ class EdgePruningMethod(ScoredMethod):
     name: Literal["edge-pruning"]
     steps: Annotated[int, Field(ge=1), Default(300)]
     learning_rate: Annotated[float, Field(gt=0), Default(0.1)]
-
-    @property
-    def scores_fit_every_size(self) -> bool:
-        return False
-
-    @property
-    def spread(self) -> Spread:
-        return "steps"
 
 
 class SubnetworkProbingMethod(ScoredMethod):
