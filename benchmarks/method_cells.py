@@ -148,18 +148,24 @@ def measure_cell(
     for seed in seeds:
         searched = bench_of(model, cell.task, prompts, seed)
         held_out = bench_of(model, cell.task, prompts, seed + HELD_OUT)
-        equal = np.full(len(held_out.prompts), 1 / len(held_out.prompts))
-        draws = np.random.default_rng(seed).multinomial(len(equal), equal, size=resamples)
+        counts = draw_counts(held_out, seed, resamples)
         for method in methods:
             started = time.perf_counter()
             circuits = find_circuits(method, cell, searched, seed)
             seconds = time.perf_counter() - started
             forwards = np.nan if parts[method] else count_forwards(method, cell, searched, seed)
-            curves = faithfulness(held_out, cell.metric, circuits, np.vstack([equal, draws]))
-            areas = _areas(np.abs(1 - curves))
-            figures = float(areas[0]), float(_areas(curves[:1])[0]), float(forwards), seconds
-            parts[method].append(Measured(*figures, tuple(curves[0].tolist()), areas[1:]))
+            curves = faithfulness(held_out, cell.metric, circuits, counts)
+            distances = areas(np.abs(1 - curves))
+            figures = float(distances[0]), float(areas(curves[:1])[0]), float(forwards), seconds
+            parts[method].append(Measured(*figures, tuple(curves[0].tolist()), distances[1:]))
     return {method: _mean(of) for method, of in parts.items()}
+
+
+def draw_counts(bench: Bench, seed: int, resamples: int = 200) -> Float[np.ndarray, "draw prompt"]:
+    """How often each prompt counts: once in the first row, then in bootstrap resamples."""
+    n = len(bench.prompts)
+    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
+    return np.vstack([np.ones(n), draws])
 
 
 def faithfulness(
@@ -182,7 +188,8 @@ def faithfulness(
     return (values[:, 2:] - nothing) / (whole - nothing)
 
 
-def _areas(curves: Float[np.ndarray, "draw fraction"]) -> Float[np.ndarray, " draw"]:
+def areas(curves: Float[np.ndarray, "draw fraction"]) -> Float[np.ndarray, " draw"]:
+    """The area under each curve over `FRACTIONS`."""
     return np.trapezoid(curves, FRACTIONS, axis=1)
 
 
@@ -195,23 +202,29 @@ def _mean(of: Sequence[Measured]) -> Measured:
     )
 
 
-def excess(found: Mapping[str, Measured], ours: str, other: str) -> tuple[float, float, float]:
-    """CMD of `ours` less that of `other`, and the ends of its 95 % interval over prompts."""
-    low, high = np.quantile(found[ours].resampled - found[other].resampled, [0.025, 0.975])
-    return found[ours].cmd - found[other].cmd, float(low), float(high)
+Distance = tuple[float, Sequence[float] | Float[np.ndarray, " resample"]]
+"""A CMD, and the same on resamples of the prompts."""
 
 
-def is_first_or_tied(found: Mapping[str, Measured], method: str) -> bool:
+def is_not_above(ours: Distance, other: Distance) -> bool:
+    """Whether a CMD is at most the other, or the 95 % interval of the difference reaches to 0."""
+    low = np.quantile(np.asarray(ours[1]) - np.asarray(other[1]), 0.025)
+    return ours[0] <= other[0] or bool(low <= 0)
+
+
+def is_first_or_tied(found: Mapping[str, Distance], method: str) -> bool:
     """Whether no other method has a CMD that is lower beyond the interval over prompts."""
-    rivals = [name for name in found if name != method]
-    best = min(rivals, key=lambda name: found[name].cmd)
-    difference, low, _ = excess(found, method, best)
-    return difference <= 0 or low <= 0
+    rivals = [distance for name, distance in found.items() if name != method]
+    return not rivals or is_not_above(found[method], min(rivals, key=lambda one: one[0]))
+
+
+def _distances(found: Mapping[str, Measured]) -> dict[str, Distance]:
+    return {name: (measured.cmd, measured.resampled) for name, measured in found.items()}
 
 
 def _row(cell: Cell, found: Mapping[str, Measured]) -> str:
     each = [
-        f"{m.cmd:.4f} / {m.cpr:.3f}" + ("*" if is_first_or_tied(found, name) else "")
+        f"{m.cmd:.4f} / {m.cpr:.3f}" + ("*" if is_first_or_tied(_distances(found), name) else "")
         for name, m in found.items()
     ]
     return f"| {cell.task} | {cell.model} | `{cell.metric}` | {' | '.join(each)} |"
@@ -223,7 +236,7 @@ def _summary(table: Mapping[Cell, Mapping[str, Measured]], methods: Sequence[str
     yield "|---" * 6 + "|"
     for name in methods:
         of = [found[name] for found in table.values()]
-        first = sum(is_first_or_tied(found, name) for found in table.values())
+        first = sum(is_first_or_tied(_distances(found), name) for found in table.values())
         means = [np.mean([getattr(measured, figure) for measured in of]) for figure in FIGURES]
         figures = "{:.4f} | {:.3f} | {:.0f} | {:.2f}".format(*means)
         yield f"| {name} | {first} of {len(of)} | {figures} |"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from acdc_pipeline.specs import METHODS
+from benchmarks.method_cells import Distance, is_first_or_tied
 
 if TYPE_CHECKING:
     from benchmarks.methods_table import Cell, Figures
@@ -48,8 +49,10 @@ of the edges are measured on as many held-out prompts. The figures are means ove
   logit difference.
 - **stability**: mean pairwise Jaccard similarity of the circuits on {resamples} bootstrap resamples
   of the prompts, at 5 % of the edges or threshold 0.01 (higher is better).
+- **first**: in how many cells and metrics a method is first or tied: its CMD is not above the
+  lowest of another by more than the paired 95 % bootstrap interval over the held-out prompts.
 - **forwards**: matrix operations of one such search (by KL where the method can) in units of one
-  forward on its prompts; **seconds** of one by the logit difference on {threads} thread.
+  forward on its prompts; **seconds** of CPU of one by the logit difference on {threads} thread.
 
 A dash: there is no such figure; for stability, the search took longer than {longest:g} s. Scores
 of `random` follow from the seed alone and are the same on every resample. *cells*: how many were
@@ -82,6 +85,7 @@ def page(table: Mapping[Cell, Mapping[str, Figures]], asked: argparse.Namespace,
     for group in groups:
         of = {cell: found for cell, found in table.items() if cell.group == group}
         parts.append(f"## {_TITLES[group]}\n\n" + "\n".join(_means(of)) + "\n")
+        parts += _against(of, "eap-exact", "eap-ig-activations")
         if group != "compiled" and len(of) > 1:
             parts.append("CMD in each cell, the lowest in bold:\n\n" + "\n".join(_each(of)) + "\n")
     return "\n".join(parts)
@@ -108,18 +112,51 @@ def _methods_of(table: Mapping[Cell, Mapping[str, Figures]]) -> list[str]:
 def _means(table: Mapping[Cell, Mapping[str, Figures]]) -> Iterator[str]:
     """A row for each method, the lowest CMD first."""
     fields = [f for f in _HEADINGS if any(_values(table, name, f) for name in _methods_of(table))]
-    yield _line(["method", "cells", *(_HEADINGS[field][0] for field in fields)])
-    yield "|---" * (2 + len(fields)) + "|"
+    yield _line(["method", "cells", "first", *(_HEADINGS[field][0] for field in fields)])
+    yield "|---" * (3 + len(fields)) + "|"
+    contests = [contest for found in table.values() for contest in _contests(found)]
 
     def order(name: str) -> float:
         return _mean(_values(table, name, "cmd")) or 0.0
 
     for name in sorted(_methods_of(table), key=order):
         means = [(_mean(_values(table, name, field)), _HEADINGS[field][1]) for field in fields]
-        cells = sum(name in found for found in table.values())
+        cells = str(sum(name in found for found in table.values()))
+        first = _wins(contests, name)
         yield _line(
-            [name, str(cells), *(_DASH if v is None else form.format(v) for v, form in means)]
+            [name, cells, first, *(_DASH if v is None else form.format(v) for v, form in means)]
         )
+
+
+def _contests(found: Mapping[str, Figures]) -> Iterator[dict[str, Distance]]:
+    """The CMD of every method in a cell, in each metric that tells circuits apart."""
+    for value, resampled in (("cmd", "resampled"), ("cmd_kl", "resampled_kl")):
+        known = {name: (getattr(f, value), getattr(f, resampled)) for name, f in found.items()}
+        if known := {name: pair for name, pair in known.items() if pair[1] is not None}:
+            yield known
+
+
+def _wins(contests: Iterable[Mapping[str, Distance]], name: str) -> str:
+    """In how many contests a method is first or tied, of those that it takes part in."""
+    of = [is_first_or_tied(contest, name) for contest in contests if name in contest]
+    return f"{sum(of)} of {len(of)}"
+
+
+def _against(table: Mapping[Cell, Mapping[str, Figures]], ours: str, other: str) -> Iterator[str]:
+    """What a method is among those that cost no more than another one."""
+    cells = [found for found in table.values() if ours in found and other in found]
+    if not cells:
+        return
+    dearer = sum(found[ours].forwards > found[other].forwards for found in cells)
+    contests: list[dict[str, Distance]] = []
+    for found in cells:
+        most = max(found[ours].forwards, found[other].forwards)
+        contests += _contests({name: f for name, f in found.items() if f.forwards <= most})
+    yield (
+        f"Among the methods that take no more forwards than `{other}`, `{ours}` is first or tied "
+        f"in {_wins(contests, ours)} cells and metrics. It takes more than `{other}` in {dearer} "
+        f"of {len(cells)} cells.\n"
+    )
 
 
 def _each(table: Mapping[Cell, Mapping[str, Figures]]) -> Iterator[str]:

@@ -10,7 +10,10 @@ another seed. Means over cells are printed of
   defines them, in the logit difference and in KL, each of the circuits searched by it.
 - stability: mean pairwise Jaccard similarity of the circuits on bootstrap resamples of the prompts.
 - forwards: matrix operations of one search (by KL where the method can) over those of one forward.
-- seconds of one search, by the logit difference.
+- CPU seconds of one search, by the logit difference.
+
+And in how many cells and metrics a method is first or tied in CMD: not above the lowest of another
+method by more than the paired bootstrap interval over held-out prompts.
 
 What was measured is kept in `--folder`, so that an interrupted run goes on where it stopped and new
 methods are added alone. Stability is left out (a dash) where a search took longer than `--longest`
@@ -32,7 +35,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from torch.utils.flop_counter import FlopCounterMode
 
 from acdc_pipeline.engine import Bench, set_up
@@ -40,12 +45,9 @@ from acdc_pipeline.engine.resample import take_rows, weigh_repeats
 from acdc_pipeline.errors import AcdcError
 from acdc_pipeline.evaluation import (
     auc,
-    circuit_model_distance,
-    circuit_performance_ratio,
     circuits_at_fractions,
     circuits_from_scores,
     mean_pairwise_jaccard,
-    measure_curve,
     measure_scale,
     roc_of_circuits,
     roc_of_scores,
@@ -59,12 +61,19 @@ from acdc_pipeline.models.zoo import claimed_tasks, compiled
 from acdc_pipeline.specs import METHODS, find_task
 from acdc_pipeline.specs.names import MetricName
 from benchmarks.measurement import machine
-from benchmarks.method_cells import FEW_STEPS, HELD_OUT, bench_of
+from benchmarks.method_cells import (
+    FEW_STEPS,
+    HELD_OUT,
+    MODELS,
+    areas,
+    bench_of,
+    draw_counts,
+    faithfulness,
+)
 from benchmarks.methods_page import page
 from benchmarks.real_model import fetch_model
 from benchmarks.searches import Found, find_circuit, is_search
 
-ZOO = ("gpt2-4l-s0", "neox-4l", "opt-4l", "llama-4l", "attn-4l")
 GROUPS = ("compiled", "zoo", "real")
 BY: tuple[MetricName, ...] = ("logit_diff", "kl")
 THRESHOLDS = (1.0, 0.3, 0.1, 0.03, 0.01)
@@ -99,7 +108,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Figures:
-    """One method in one cell. None means not measured, or that there is no such figure."""
+    """One method in one cell. None means not measured, or that there is no such figure.
+
+    Args:
+        resampled: CMD on bootstrap resamples of the held-out prompts, the same for all methods.
+        resampled_kl: the same in KL.
+    """
 
     auroc: float | None
     cmd: float | None
@@ -107,8 +121,10 @@ class Figures:
     cmd_kl: float | None
     cpr_kl: float | None
     stability: float | None
-    forwards: float | None
+    forwards: float
     seconds: float
+    resampled: Sequence[float] | None
+    resampled_kl: Sequence[float] | None
 
 
 def cells(groups: Sequence[str], models: Sequence[str], tasks: Sequence[str]) -> Iterator[Cell]:
@@ -116,7 +132,9 @@ def cells(groups: Sequence[str], models: Sequence[str], tasks: Sequence[str]) ->
     for group in GROUPS:
         if group not in groups:
             continue
-        names = {"compiled": compiled.list_compiled(), "zoo": ZOO, "real": ("SmolLM2-135M",)}[group]
+        names = {"compiled": compiled.list_compiled(), "zoo": MODELS, "real": ("SmolLM2-135M",)}[
+            group
+        ]
         for name in names:
             if models and name not in models:
                 continue
@@ -162,17 +180,16 @@ def measure(
     longest: float,
 ) -> Figures:
     """One method in one cell; its stability if one search takes at most `longest` seconds."""
-    started = time.perf_counter()
+    started = time.process_time()
     usual = search(method, cell, searched, "logit_diff", settings.seed)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     fit: MetricName = "kl" if "kl" not in METHODS[method].UNFIT else "logit_diff"
     counted, forwards = count_forwards(method, cell, searched, fit, settings.seed)
     by: dict[MetricName, list[Found]] = {"logit_diff": [usual], fit: [counted]}
     if is_search(method):
         by = {metric: family(method, cell, searched, metric, settings.seed) for metric in by}
-    areas: dict[str, tuple[float | None, float | None]] = {
-        metric: _areas(by.get(metric, by["logit_diff"]), held_out, metric) for metric in BY
-    }
+    counts = draw_counts(held_out, settings.seed)
+    cmd, kl = (_areas(by.get(metric, by["logit_diff"]), held_out, metric, counts) for metric in BY)
     similarity = None
     if seconds <= longest:
         circuits = [
@@ -182,13 +199,15 @@ def measure(
         similarity = mean_pairwise_jaccard(circuits) if len(circuits) > 1 else None
     return Figures(
         auroc=_auroc(cell, by.get("kl", by["logit_diff"])),
-        cmd=areas["logit_diff"][0],
-        cpr=areas["logit_diff"][1],
-        cmd_kl=areas["kl"][0],
-        cpr_kl=areas["kl"][1],
+        cmd=cmd.cmd,
+        cpr=cmd.cpr,
+        cmd_kl=kl.cmd,
+        cpr_kl=kl.cpr,
         stability=similarity,
         forwards=forwards,
         seconds=seconds,
+        resampled=cmd.resampled,
+        resampled_kl=kl.resampled,
     )
 
 
@@ -240,10 +259,19 @@ def count_forwards(
     return found, 2 * of_search.get_total_flops() / of_two.get_total_flops()
 
 
+@dataclass(frozen=True)
+class _Areas:
+    """CMD, also on resamples, and CPR; None where the metric tells nothing apart."""
+
+    cmd: float | None = None
+    cpr: float | None = None
+    resampled: Sequence[float] | None = None
+
+
 def _areas(
-    found: Sequence[Found], bench: Bench, metric: MetricName
-) -> tuple[float | None, float | None]:
-    """CMD and CPR of the circuits of one method; None where the metric tells nothing apart."""
+    found: Sequence[Found], bench: Bench, metric: MetricName, counts: Float[np.ndarray, "n prompt"]
+) -> _Areas:
+    """The areas of the circuits of one method, on prompts counted as in each row of `counts`."""
     last = found[-1]
     topology = last.circuit.topology
     circuits: Mapping[float, Circuit]
@@ -252,11 +280,13 @@ def _areas(
     else:
         circuits = circuits_at_fractions(topology, [one.circuit for one in found])
     try:
-        scale = measure_scale(bench, metric)
+        measure_scale(bench, metric)
     except AcdcError:
-        return None, None
-    points = measure_curve(bench, scale, circuits)
-    return circuit_model_distance(points), circuit_performance_ratio(points)
+        return _Areas()
+    curves = faithfulness(bench, metric, circuits, counts)
+    distances = areas(np.abs(1 - curves))
+    resampled = tuple(round(value, 6) for value in distances[1:].tolist())
+    return _Areas(float(distances[0]), float(areas(curves[:1])[0]), resampled)
 
 
 def _auroc(cell: Cell, found: Sequence[Found]) -> float | None:
@@ -270,7 +300,7 @@ def _auroc(cell: Cell, found: Sequence[Found]) -> float | None:
 
 def _key(cell: Cell, method: str, settings: Settings) -> str:
     version = METHODS[method].VERSION
-    of = {**asdict(cell), "method": method, "version": version, **asdict(settings)}
+    of = {**asdict(cell), "method": method, "version": version, **asdict(settings), "figures": 2}
     if is_search(method):
         of["thresholds"] = THRESHOLDS
     return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:20]

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from acdc_pipeline.models.zoo import compiled
-from benchmarks.methods_table import ZOO, cells, main
+from benchmarks.methods_table import MODELS, cells, main
 
 
 def test_table_is_made_of_every_method_asked_for_and_goes_on_where_it_stopped(tmp_path: Path):
@@ -34,5 +34,5 @@ def test_table_is_made_of_every_method_asked_for_and_goes_on_where_it_stopped(tm
 
 def test_cells_are_the_tasks_that_models_claim():
     found = list(cells(["compiled", "zoo", "real"], [], []))
-    assert {cell.model for cell in found} == {*compiled.list_compiled(), *ZOO, "SmolLM2-135M"}
+    assert {cell.model for cell in found} == {*compiled.list_compiled(), *MODELS, "SmolLM2-135M"}
     assert {cell.task for cell in cells(["zoo"], [], ["ioi"])} == {"ioi"}
