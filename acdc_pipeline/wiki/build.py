@@ -13,6 +13,7 @@ from acdc_pipeline.errors import InvalidInput, check_whole
 from acdc_pipeline.plotting.scales import THEMES, gradient
 from acdc_pipeline.store import Store
 from acdc_pipeline.wiki.cache import read_cache, write_cache
+from acdc_pipeline.wiki.dumps import edge_dump, score_dump
 from acdc_pipeline.wiki.model_pages import Progress, write_model_files
 from acdc_pipeline.wiki.output import (
     BUILDING,
@@ -28,6 +29,7 @@ from acdc_pipeline.wiki.output import (
 )
 from acdc_pipeline.wiki.page import PACKAGE, load_templates
 from acdc_pipeline.wiki.pages import render_pages
+from acdc_pipeline.wiki.pages.changes import change_files
 from acdc_pipeline.wiki.processes import count_cores, infrequent_gc
 from acdc_pipeline.wiki.runs import read_store
 from acdc_pipeline.wiki.site import Site, make_site
@@ -35,6 +37,9 @@ from acdc_pipeline.wiki.site_data import score_files, site_files
 
 _SCORES = "*"
 """Key of the pages of roles and scores among the sections of the manifest; never a slug."""
+
+_SCORE_FILES = ("k/", "s/", "data/scores/", "data/all.scores.", "data/all.roles.")
+"""How the paths of `_score_files` begin."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +148,8 @@ def _site_files(site: Site, templates: Environment) -> Iterator[tuple[str, bytes
     """Yield the files that are not about one model, role or score."""
     yield from render_pages("site", site, templates)
     yield from site_files(site)
+    yield from change_files(site)
+    yield from edge_dump(site.models)
     for asset in sorted((files(PACKAGE) / "assets").iterdir(), key=lambda item: item.name):
         content = asset.read_bytes()
         yield f"assets/{asset.name}", _colours() + content if asset.name == "wiki.css" else content
@@ -151,6 +158,7 @@ def _site_files(site: Site, templates: Environment) -> Iterator[tuple[str, bytes
 def _score_files(site: Site, templates: Environment) -> Iterator[tuple[str, bytes]]:
     yield from render_pages("scores", site, templates)
     yield from score_files(site)
+    yield from score_dump(site.models)
 
 
 def _keep_score_files(writer: Writer) -> bool:
@@ -158,7 +166,7 @@ def _keep_score_files(writer: Writer) -> bool:
     found = {
         name: entry
         for name, entry in writer.before.items()
-        if name.startswith(("k/", "s/", "data/scores/")) and name not in writer.entries
+        if name.startswith(_SCORE_FILES) and name not in writer.entries
     }
     if not all(writer.exists(name, entry) for name, entry in found.items()):
         return False

@@ -42,7 +42,7 @@ _SCORES = pa.schema(
         pa.field("seed", pa.int64(), nullable=False),
     ]
 )
-_EDGES = pa.schema(
+EDGES = pa.schema(
     [
         pa.field("model", pa.string(), nullable=False),
         pa.field("task", pa.string(), nullable=False),
@@ -55,7 +55,7 @@ _EDGES = pa.schema(
         pa.field("score", pa.float32()),
     ]
 )
-_SPAN = pa.field("span", pa.string())
+EDGES_WITH_SPAN = EDGES.insert(EDGES.get_field_index("score"), pa.field("span", pa.string()))
 
 
 def model_files(model: Model) -> Iterator[tuple[str, bytes]]:
@@ -152,30 +152,23 @@ def edges_parquet(model: Model) -> bytes:
 
     With a column `span` if any of the circuits has positions.
     """
-    every = [series for all_series in model.circuits.values() for series in all_series]
-    spans = any(series.by_span for series in every)
-    schema = _EDGES.insert(_EDGES.get_field_index("score"), _SPAN) if spans else _EDGES
-    rows = [
-        (
-            model.title,
-            series.task,
-            cut.run.run_id,
-            series.spec.method.name,
-            cut.threshold,
-            edge.src,
-            edge.dst,
-            edge.slot or None,
-            *((edge.span or None,) if spans else ()),
-            edge.score,
-        )
-        for series in every
-        for cut in series.cuts
-        for edge in cut.edges.values()
-    ]
-    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    spans = any(series.by_span for found in model.circuits.values() for series in found)
+    schema = EDGES_WITH_SPAN if spans else EDGES
+    columns = list(zip(*edge_rows(model, spans), strict=True)) or [()] * len(schema)
     return _parquet(
         pa.Table.from_pydict(dict(zip(schema.names, columns, strict=True)), schema=schema)
     )
+
+
+def edge_rows(model: Model, spans: bool) -> Iterator[tuple[Any, ...]]:
+    """Yield a row of `EDGES` for every edge of every circuit, with its span if `spans`."""
+    for series in (series for found in model.circuits.values() for series in found):
+        for cut in series.cuts:
+            of_run = series.task, cut.run.run_id, series.spec.method.name, cut.threshold
+            for edge in cut.edges.values():
+                ends = edge.src, edge.dst, edge.slot or None
+                place = (edge.span or None,) if spans else ()
+                yield model.title, *of_run, *ends, *place, edge.score
 
 
 def evaluation_data(figures: Figures) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from acdc_pipeline.specs import sha256_of
 from acdc_pipeline.specs.head_scores import ROLES, SCORES, metric_key
 from acdc_pipeline.wiki.circuits import CircuitSeries, group_circuits
 from acdc_pipeline.wiki.profile import Profile, merge_nulls
-from acdc_pipeline.wiki.runs import Run, StoreContents
+from acdc_pipeline.wiki.runs import Run, StoreContents, version_of
 from acdc_pipeline.wiki.scores import Score, merge_scores
 from acdc_pipeline.wiki.text import assign_slugs
 
@@ -26,7 +26,7 @@ Roles = Mapping[HeadIndex, tuple[HeadRole, ...]]
 
 _SIZE = re.compile(r"[-_.]?(\d+(\.\d+)?[mbk]|s\d+|\d+l|small|medium|large|xl|base|deduped)$", re.I)
 
-_RESERVED = ("build", "index", "schema", "scores", "search")
+_RESERVED = ("all", "build", "changes", "index", "schema", "scores", "search", "versions")
 """Names of other files in the folder of the models' data."""
 
 
@@ -96,7 +96,7 @@ class Model:
     @property
     def data_version(self) -> str:
         """Twelve hex digits that stand for the set of its runs."""
-        return sha256_of(list(self.run_ids))[:12]
+        return version_of(self.run_ids)
 
     @property
     def family(self) -> str:

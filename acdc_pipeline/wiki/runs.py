@@ -116,6 +116,7 @@ class StoreContents:
         damaged: the problem of each damaged run or evaluation.
         newest: date of the newest run; None where unknown.
         files: the store's listing of the files of each run, by id.
+        dates: date of each run by id, without those of unknown date.
         runs_read: number of runs read from the store; the others were cached.
     """
 
@@ -124,12 +125,13 @@ class StoreContents:
     damaged: tuple[DamagedRun, ...]
     newest: date | None
     files: Mapping[str, str] = field(default_factory=dict)
+    dates: Mapping[str, date] = field(default_factory=dict)
     runs_read: int = 0
 
     @property
     def version(self) -> str:
         """Twelve hex digits that stand for the set of runs."""
-        return sha256_of([run.run_id for run in self.runs])[:12]
+        return version_of(run.run_id for run in self.runs)
 
     @property
     def cached(self) -> dict[str, CachedRun]:
@@ -168,6 +170,8 @@ def read_store(
         found += batch
         listener(len(found), len(states))
     evaluated = store.evaluations(states)
+    times = {run_id: state.committed for run_id, state in states.items()}
+    dates = _dates(times, environment)
     intact = (item for item in found if isinstance(item, Run))
     runs = sorted(intact, key=lambda run: run.run_id)
     damaged = sorted((item for item in found if isinstance(item, DamagedRun)), key=str)
@@ -178,7 +182,8 @@ def read_store(
             replace(run, figures=figures_of(evaluated.by_run.get(run.run_id, ()))) for run in runs
         ),
         damaged=(*damaged, *evaluated.damaged),
-        newest=_newest_date((state.committed for state in states.values()), environment),
+        newest=max(dates.values(), default=None),
+        dates=dates,
         files={run_id: state.files for run_id, state in states.items()},
         runs_read=len(new),
     )
@@ -290,16 +295,24 @@ def _read_summary(store: Store, run_id: str) -> Run | DamagedRun:
         return damage
 
 
-def _newest_date(times: Iterable[float | None], environment: Mapping[str, str]) -> date | None:
-    """Return the date (UTC) of the newest commit marker, or the one set by the environment."""
+def version_of(run_ids: Iterable[str]) -> str:
+    """Return twelve hex digits that stand for a set of runs: a data version."""
+    return sha256_of(sorted(run_ids))[:12]
+
+
+def _dates(times: Mapping[str, float | None], environment: Mapping[str, str]) -> dict[str, date]:
+    """Return the date (UTC) of each commit marker; the environment may set one for all runs."""
     if epoch := environment.get("SOURCE_DATE_EPOCH"):
         try:
-            return datetime.fromtimestamp(int(epoch), UTC).date()
+            return dict.fromkeys(times, datetime.fromtimestamp(int(epoch), UTC).date())
         except (ValueError, OverflowError, OSError):
             raise InvalidInput(
                 f"'{epoch}' is not a time",
                 field="SOURCE_DATE_EPOCH",
                 allowed="seconds since 1970, or not set",
             ) from None
-    written = [time for time in times if time is not None]
-    return datetime.fromtimestamp(max(written), UTC).date() if written else None
+    return {
+        run_id: datetime.fromtimestamp(time, UTC).date()
+        for run_id, time in times.items()
+        if time is not None
+    }

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import io
+import os
+import re
 from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +18,9 @@ from acdc_pipeline.wiki.output import NAME
 HOST = "127.0.0.1"
 
 _NAMES = ("127.0.0.1", "localhost")
+
+_RANGE = re.compile(r"bytes=(?=\d|-\d)(\d{0,18})-(\d{0,18})")
+"""One range of bytes (RFC 9110, section 14): programs read single columns of Parquet so."""
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -67,7 +73,34 @@ class _Pages(SimpleHTTPRequestHandler):
         if is_hidden or not self._is_inside(self.translate_path(self.path)):
             self.send_error(HTTPStatus.NOT_FOUND)
             return None
-        return super().send_head()
+        wanted = _RANGE.fullmatch(self.headers.get("Range", ""))
+        path = Path(self.translate_path(self.path))
+        # a client that would accept a part of this file only if unchanged gets all of it
+        is_whole = self.command != "GET" or "If-Range" in self.headers or not path.is_file()
+        if wanted is None or is_whole:
+            return super().send_head()
+        return self._send_part(path, *wanted.groups())
+
+    def _send_part(self, path: Path, first: str, last: str) -> Any:
+        """Answer a request for bytes `first` to `last` of a file, or for its last `last` bytes."""
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            start = int(first) if first else max(0, size - int(last))
+            end = min(size, int(last) + 1) if first and last else size
+            if start >= end:
+                self.send_response(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
+                self.send_header("Content-Range", f"bytes */{size}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return None
+            file.seek(start)
+            part = file.read(end - start)
+        self.send_response(HTTPStatus.PARTIAL_CONTENT)
+        self.send_header("Content-Type", self.guess_type(path))
+        self.send_header("Content-Range", f"bytes {start}-{end - 1}/{size}")
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        return io.BytesIO(part)
 
     def _is_inside(self, name: str) -> bool:
         """Return whether a path is a file or folder of the site, not a link out of it."""
@@ -90,6 +123,7 @@ class _Pages(SimpleHTTPRequestHandler):
         self.send_header("Cross-Origin-Resource-Policy", "same-origin")
         # the site may be rebuilt at any time
         self.send_header("Cache-Control", "no-cache")
+        self.send_header("Accept-Ranges", "bytes")
         super().end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:

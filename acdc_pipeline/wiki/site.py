@@ -14,6 +14,7 @@ from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.plotting.heatmap import ThemedPicture, draw_mosaic
 from acdc_pipeline.plotting.scales import ScoreScale, score_scale
 from acdc_pipeline.specs.head_scores import ScoreDefinition
+from acdc_pipeline.wiki.history.changes import Change, find_changes
 from acdc_pipeline.wiki.models import HeadIndex, Model, group_models, head_name
 from acdc_pipeline.wiki.neighbours import SimilarHead, find_similar_heads
 from acdc_pipeline.wiki.notes import Notes, read_notes
@@ -129,6 +130,7 @@ class Site:
         newest: date of the newest run; None where unknown.
         damaged: problems of the runs left out.
         scores: scores of any model by metric, in the order of pages.
+        changes: what the runs of each day added, newest first.
     """
 
     store: str
@@ -140,6 +142,7 @@ class Site:
     tasks: Mapping[str, Task]
     scores: Mapping[str, SiteScore]
     notes: Notes
+    changes: tuple[Change, ...] = ()
     _mosaics: dict[str, dict[str, ThemedPicture]] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -262,6 +265,7 @@ def make_site(
         tasks=find_tasks(models, project),
         scores=scores,
         notes=read_notes(notes, {m.slug: {head_name(*p) for p in m.places} for m in models}),
+        changes=find_changes(contents, models),
     )
 
 

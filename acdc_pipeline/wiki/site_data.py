@@ -75,7 +75,7 @@ def index_document(site: Site) -> dict[str, Any]:
         "models": [
             {
                 "model": model.title,
-                **pick(model, "ref", "revision", "slug", "n_layers", "n_heads"),
+                **pick(model, "ref", "revision", "slug", "n_layers", "n_heads", "data_version"),
                 "document": f"{model.slug}.json",
                 "scores": f"{model.slug}.scores.parquet",
                 "edges": f"{model.slug}.edges.parquet",

@@ -1,4 +1,4 @@
-"""Build the wiki of a store with the defaults of the project."""
+"""Build and publish the wiki of a store with the defaults of the project."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from acdc_pipeline.specs import find_project
 from acdc_pipeline.store import Store
 from acdc_pipeline.wiki.build import Built, build
 from acdc_pipeline.wiki.notes import notes_folder
+from acdc_pipeline.wiki.publish.content import check_address
+from acdc_pipeline.wiki.publish.git import GitTarget
+from acdc_pipeline.wiki.publish.hosts import HOSTS
+from acdc_pipeline.wiki.publish.publish import Published, publish
+from acdc_pipeline.wiki.publish.targets import StorageTarget, Target
 
 
 def default_site_folder() -> Path:
@@ -45,3 +50,50 @@ def build_site(
         )
     out = default_site_folder() if out is None else out
     return build(store, out, notes=notes or notes_folder(), jobs=jobs, progress=progress)
+
+
+def publish_site(
+    location: str | None,
+    out: Path | None = None,
+    *,
+    git: str | None = None,
+    host: str | None = None,
+    url: str | None = None,
+    keep: int = 0,
+    dry_run: bool = False,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> Published:
+    """Publish a built wiki to a folder or object store, or to a branch of the repository here.
+
+    Args:
+        location: folder or URL; None with `git`.
+        git: branch; None with `location`.
+
+    Raises:
+        InvalidInput: not exactly one of both, an unknown host, or see `publish`.
+        StoreError: the target cannot be read or written.
+        ExecutionFailed: a build writes to the wiki, or git failed.
+    """
+    if (location is None) == (git is None):
+        raise InvalidInput(
+            "no place was named" if git is None else "two places were named",
+            where="acdc wiki publish",
+            allowed="a folder, s3://BUCKET/PATH, or --git BRANCH",
+        )
+    if host is not None and host not in HOSTS:
+        raise InvalidInput(f"'{host}' is not known", field="host", allowed=", ".join(HOSTS))
+    url = None if url is None else check_address(url)
+    site = default_site_folder() if out is None else out
+    target: Target
+    if git is not None:
+        target, host = GitTarget(git, Path.cwd()), host or "github"
+    else:
+        assert location is not None
+        if "://" not in location and Path(location).resolve().is_relative_to(site.resolve()):
+            raise InvalidInput(
+                "is inside of the wiki that is to be published",
+                where=location,
+                fix="name a folder outside of it",
+            )
+        target = StorageTarget(location)
+    return publish(site, target, host=host, url=url, keep=keep, dry_run=dry_run, progress=progress)

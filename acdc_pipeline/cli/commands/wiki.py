@@ -15,6 +15,7 @@ from acdc_pipeline.cli.options.parsers import integer
 from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.progress import show_stages
 from acdc_pipeline.cli.terminal.text import relative_path
+from acdc_pipeline.cli.views.published import published_document, published_facts
 from acdc_pipeline.text import pluralize
 
 if TYPE_CHECKING:
@@ -114,6 +115,79 @@ def serve_wiki(
         if open_browser:
             webbrowser.open(address)
         server.serve_forever()
+
+
+@app.command("publish")
+def publish_wiki(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="TARGET",
+            help="A new or empty folder, or s3://BUCKET/PATH; or what was published to before.",
+        ),
+    ] = None,
+    out: Folder = None,
+    git: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BRANCH",
+            help="Commit to a branch of the repository of the current folder instead, without "
+            "touching the working tree; it is not pushed.",
+        ),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Publish only within the limits of github (the default with --git), cloudflare or "
+            "netlify.",
+        ),
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where the site will be: feeds get absolute links, and it gets a sitemap.",
+        ),
+    ] = None,
+    keep: Annotated[
+        int,
+        typer.Option(
+            **integer("--keep", 0, 1000),
+            help="Number of earlier data versions whose JSON and Parquet files stay.",
+        ),
+    ] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")
+    ] = False,
+    json: shared.Json = False,
+) -> None:
+    """Publish a built wiki on a host of static pages: check its limits, send what differs.
+
+    Adds what hosts need: a page for missing ones, .nojekyll, robots.txt and, with --url, a sitemap.
+    The same command after an interruption goes on where it was.
+
+    Example: acdc wiki publish public --host github --url https://USER.github.io/PROJECT/
+    """
+    from acdc_pipeline.workflows.site import publish_site
+
+    with show_stages() as progress, shared.naming_options("out", "git", "host", "url", "keep"):
+        published = publish_site(
+            target,
+            out,
+            git=git,
+            host=host,
+            url=url,
+            keep=keep,
+            dry_run=dry_run,
+            progress=progress,
+        )
+    if json:
+        print_json(published_document(published, dry_run))
+        return
+    print_facts(published_facts(published, dry_run))
+    if git is not None and not dry_run:
+        print_line(f"\nPush it: git push origin {shlex.quote(git)}")
 
 
 def _print_notes(built: Built) -> None:

@@ -79,6 +79,28 @@
     });
   }
 
+  // Loads the window for citations when it is asked for, or when the address names a data version.
+  function citations() {
+    function load(then) {
+      var style = document.createElement("link"), script = document.createElement("script");
+      style.rel = "stylesheet";
+      style.href = root.dataset.root + "assets/cite.css";
+      script.src = root.dataset.root + "assets/cite.js";
+      style.onload = function () {
+        script.onload = then;
+        document.head.appendChild(script);
+      };
+      document.head.appendChild(style);
+    }
+    document.addEventListener("click", function (event) {
+      var link = event.target.closest("[data-cite]");
+      if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      if (window.wikiCite) window.wikiCite(); else load(function () { window.wikiCite(); });
+    });
+    if (new URLSearchParams(location.search).has("v")) load(function () {});
+  }
+
   // On the page of a model: shows the score under the pointer, and makes cells links where the page
   // has none.
   function stage(field) {
@@ -142,6 +164,7 @@
   theme();
   keys();
   foot();
+  citations();
   document.querySelectorAll("table[data-sortable]").forEach(sortable);
   document.querySelectorAll("fieldset.kinds").forEach(stage);
 })();

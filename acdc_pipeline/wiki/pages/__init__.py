@@ -8,6 +8,7 @@ from typing import Any, Literal
 from jinja2 import Environment
 
 from acdc_pipeline.wiki.page import Page
+from acdc_pipeline.wiki.pages.changes import ChangesPage
 from acdc_pipeline.wiki.pages.circuit import CircuitPage
 from acdc_pipeline.wiki.pages.head import HeadPage
 from acdc_pipeline.wiki.pages.home import (
@@ -37,6 +38,7 @@ PAGES: tuple[type[Page[Any]], ...] = (
     TaskPage,
     CircuitPage,
     AboutPage,
+    ChangesPage,
     SearchPage,
     ComparePage,
     ScatterPage,

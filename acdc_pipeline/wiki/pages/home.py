@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from acdc_pipeline import __version__
+from acdc_pipeline.wiki.dumps import DUMPS
 from acdc_pipeline.wiki.page import Data, SinglePage, frame
 from acdc_pipeline.wiki.pages.mosaics import mosaic_settings
 from acdc_pipeline.wiki.pages.role import role_rows
@@ -62,6 +63,7 @@ class AboutPage(SinglePage):
         return {
             **frame(0, "About this wiki", ("About", None)),
             "site": self.site,
+            "dumps": DUMPS,
             "code_version": __version__,
             # the date of the newest run, not of the build, which is thus reproducible
             "newest": None if self.site.newest is None else self.site.newest.isoformat(),

@@ -234,8 +234,8 @@ def test_date_of_the_site_is_that_of_the_environment_if_it_names_one(
     built = build(tiny_store, own_site, jobs=1)
     assert built.site.newest is not None
     assert built.site.newest.isoformat() == "1970-01-02"
-    # the date stands in one file and on one page, so that a new day is no new site
-    assert built.written == 3
+    # the date stands in the facts of the build and in the changes, so that a new day is no new site
+    assert built.written == 8
     assert "1970-01-02" in (own_site / "data" / "build.js").read_text()
 
 

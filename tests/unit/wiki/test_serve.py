@@ -114,3 +114,35 @@ def test_server_on_a_taken_port_says_so(tiny_site: Path, port: int):
     with pytest.raises(InvalidInput, match=str(port)) as caught:
         site_server(tiny_site, port)
     assert caught.value.field == "--port"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "part"),
+    [
+        ("bytes=0-3", 206, slice(0, 4)),
+        ("bytes=10-", 206, slice(10, None)),
+        ("bytes=-8", 206, slice(-8, None)),
+        ("bytes=5-99999999", 206, slice(5, None)),
+        ("bytes=99999999-", 416, slice(0, 0)),
+        ("bytes=0-1,4-5", 200, slice(None)),  # several ranges: allowed to be answered with all
+        ("lines=1-2", 200, slice(None)),
+    ],
+)
+def test_server_sends_the_range_that_was_asked_for(
+    port: int, tiny_site: Path, wanted: str, status: int, part: slice
+):
+    whole = (tiny_site / "data" / "all.scores.parquet").read_bytes()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    for _ in range(2):  # on one connection
+        connection.request("GET", "/data/all.scores.parquet", headers={"Range": wanted})
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (status, whole[part])
+        assert answer.getheader("Accept-Ranges") == "bytes"
+    if status == 206:
+        start, end, _ = part.indices(len(whole))
+        assert answer.getheader("Content-Range") == f"bytes {start}-{end - 1}/{len(whole)}"
+    connection.request(
+        "GET", "/data/all.scores.parquet", headers={"Range": wanted, "If-Range": "x"}
+    )
+    assert connection.getresponse().read() == whole
+    connection.close()

@@ -112,3 +112,39 @@ def test_wiki_serve_ends_with_130_on_ctrl_c(capsys, store: str, tmp_path: Path):
         process.communicate(timeout=60)
     assert "at http://127.0.0.1:" in line
     assert process.returncode == 130
+
+
+def test_wiki_publish_sends_once_and_says_which_hosts_it_fits(
+    capsys, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    acdc(capsys, "wiki", "build", "--out", "site")
+    planned = acdc(capsys, "wiki", "publish", "public", "--out", "site", "--dry-run")
+    assert "would send" in planned.out
+    assert not (tmp_path / "public").exists()
+    shown = acdc(capsys, "wiki", "publish", "public", "--out", "site", "--host", "netlify")
+    assert shown.code == 0, shown.err
+    for part in ("published to", "GitHub Pages", "within its limits"):
+        assert part in shown.out
+    again = acdc(capsys, "wiki", "publish", "public", "--out", "site", "--json").document
+    assert (again["written"], again["removed"]) == ([], [])
+    assert again["exceeded"]["Cloudflare Pages"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "no place was named"),
+        (("public", "--git", "gh-pages"), "two places were named"),
+        (("public", "--host", "geocities"), "--host: 'geocities' is not known"),
+        (("public", "--url", "example.org"), "--url: 'example.org' is not the address of a site"),
+        (("site/public",), "is inside of the wiki"),
+    ],
+)
+def test_wiki_publish_refuses_what_it_cannot_do(
+    capsys, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments, said: str
+):
+    monkeypatch.chdir(tmp_path)
+    acdc(capsys, "wiki", "build", "--out", "site")
+    acdc(capsys, "wiki", "publish", "--out", "site", *arguments).refuses(said)
+    assert not (tmp_path / "public").exists()

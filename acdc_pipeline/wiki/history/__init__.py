@@ -1,0 +1,1 @@
+"""What the runs of each day added to the site, and the feeds of it."""

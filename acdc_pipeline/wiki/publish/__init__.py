@@ -1,0 +1,1 @@
+"""Publish a built site: to a folder, an object store, or a branch of a git repository."""
