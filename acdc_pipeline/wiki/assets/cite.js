@@ -177,6 +177,10 @@
       dialog.appendChild(make("h3", part[0]));
       dialog.appendChild(copyable(part[1]));
     });
+    var more = make("p");
+    more.appendChild(make("a", "What changed", { href: base + "changes.html" }));
+    more.appendChild(document.createTextNode(" lists the versions of each day."));
+    dialog.appendChild(more);
     dialog.appendChild(make("h2", "Data of this page"));
     var files = make("p");
     var name = [model, head || location.pathname.split("/").pop().replace(/\.html$/, "")]
