@@ -31,6 +31,13 @@ PLACES = {
     "the last mention of the repeated name": "attention_to_repeat",
     "effect on the logit of the answer over wrong ones": "direct_effect",
 }
+ABLATIONS = {
+    "Replacing its output by its mean": "mean_ablation",
+    "Setting its output to zero": "zero_ablation",
+}
+DIRECT = ("adds to the right one directly", "raises it directly", "lowers it directly")
+"""What sentences say of heads with a direct effect on the answer."""
+
 HABITS = ("induction", "duplicate_token", "previous_token", "current_token", "sink")
 ROUNDING = 0.006
 """Half of the last digit shown, and a little for the digits stored."""
@@ -44,6 +51,9 @@ FEW = 5
 
 Scores = dict[str, dict[str, float]]
 """By head and metric."""
+
+Row = dict[str, Any]
+"""A row of `heads.parquet`."""
 
 
 def find_contradictions(store: Path, site: Path) -> tuple[int, list[str]]:
@@ -62,32 +72,41 @@ def find_contradictions(store: Path, site: Path) -> tuple[int, list[str]]:
     heads, found = 0, []
     for model, runs in by_model.items():
         scores: Scores = {}
+        rows: dict[str, dict[str, Row]] = {}
         for run in reversed(runs):
             for row in pq.read_table(run / "heads.parquet").to_pylist():
                 name = f"a{row['layer']}.h{row['head']}"
                 scores.setdefault(name, {})[row["metric"]] = row["value"]
+                rows.setdefault(name, {})[row["metric"]] = row
         profiles = [json.loads((run / "profile.json").read_text()) for run in runs]
         folder = site / "m" / folders[model]
         for name, values in scores.items():
             heads += 1
-            sentence, intro = _read(folder / f"{name}.html")
+            sentence, intro, sure = _read(folder / f"{name}.html")
             wrong = [
                 *_check_sentence(sentence, name, values, profiles),
+                *_check_effects(sentence, values, profiles),
+                *_check_certainty(sure, sentence, name, rows[name], profiles),
                 *_check_texts(intro, name, values, profiles),
             ]
             found += [f"{folder.name} {name}: {one}" for one in wrong]
     return heads, found
 
 
-def _read(path: Path) -> tuple[str, str]:
-    """Return the sentence of a page, and the paragraph above its texts, empty if it has none."""
+def _read(path: Path) -> tuple[str, str, str]:
+    """Return the sentence of a page, the paragraph above its texts, and how sure it is.
+
+    Empty where the page lacks one.
+    """
     page = path.read_text(encoding="utf-8")
-    found = (
-        re.search(pattern, page, re.S)
-        for pattern in (r'<p class="lede">(.*?)</p>', r'id="shown".*?<p class="hint">(.*?)<div')
+    patterns = (
+        r'<p class="lede">(.*?)</p>',
+        r'id="shown".*?<p class="hint">(.*?)<div',
+        r">How sure</a>: (.*?)\.</p>",
     )
-    sentence, intro = ("" if one is None else html.unescape(one[1]) for one in found)
-    return sentence, intro
+    found = (re.search(pattern, page, re.S) for pattern in patterns)
+    sentence, intro, sure = ("" if one is None else html.unescape(one[1]) for one in found)
+    return sentence, intro, sure
 
 
 def _number(text: str) -> float:
@@ -117,6 +136,7 @@ def _check_sentence(
                 yield f"{value} is not the score {habits[habit]}"
             if habits[habit] >= _number(line) and chance is None:
                 yield f"{value} reaches the line {line}"
+            yield from _check_habit(sentence, habits, values, profiles)
     said = re.search(r"; seen (?:on (.*?), )?[^;]*; (.*)\.$", sentence)
     if roles and said is None:
         yield "has a role that the sentence does not name"
@@ -124,6 +144,42 @@ def _check_sentence(
         yield "has no role, but its sentence names one"
     if said is not None:
         yield from _check_measures(said[1], said[2], values)
+
+
+def _check_habit(
+    sentence: str,
+    habits: dict[str, float],
+    values: dict[str, float],
+    profiles: list[dict[str, Any]],
+) -> Iterator[str]:
+    """What a sentence without a role says of entropy, of a second place and of removal."""
+    entropy = values["normalised_entropy@1"]
+    said = re.search(r"(nearly evenly|few tokens at a time) \(entropy ([\d.]+)", sentence)
+    expected = "nearly evenly" if entropy >= 0.8 else "few tokens at a time"
+    if (said is not None) != (entropy >= 0.8 or entropy <= 0.2):
+        yield f"the entropy is {entropy}, which the sentence calls {said and said[0]}"
+    elif said and (said[1] != expected or abs(_number(said[2]) - entropy) > ROUNDING):
+        yield f"{said[0]!r}, but the entropy is {entropy}"
+    second = re.search(r", and else at (.*?) \((\S+)\)", sentence)
+    if second and abs(_number(second[2]) - sorted(habits.values())[-2]) > ROUNDING:
+        yield f"{second[0]!r} is not the second place: {habits}"
+    if second and abs(_number(second[2]) - habits[PLACES[second[1]]]) > ROUNDING:
+        yield f"{second[0]!r} is not the score {habits[PLACES[second[1]]]}"
+    dear = re.search(
+        r"(?:most on|On) (\S+): (\w+ its output \w+ (?:its mean|zero)) costs (\S+)", sentence
+    )
+    if dear is not None:
+        how = ABLATIONS[dear[2][:1].upper() + dear[2][1:]]
+        logits = {p["task"]: p["answer_logit"]["task"] for p in profiles}
+        shares = {
+            task: abs(values[f"{how}@1:{task}"]) / logit
+            for task, logit in logits.items()
+            if logit > 0 and f"{how}@1:{task}" in values
+        }
+        if abs(_number(dear[3].rstrip(".")) - values[f"{how}@1:{dear[1]}"]) > ROUNDING:
+            yield f"{dear[0]!r} is not {how}"
+        if shares[dear[1]] < max(shares.values()):
+            yield f"removal costs more elsewhere than on {dear[1]}: {shares}"
 
 
 def _check_measures(on: str | None, measures: str, values: dict[str, float]) -> Iterator[str]:
@@ -134,6 +190,82 @@ def _check_measures(on: str | None, measures: str, values: dict[str, float]) -> 
             abs(_number(number) - v) > ROUNDING for v in near
         ):
             yield f"{number} is no score of the head"
+
+
+def _check_effects(
+    sentence: str, values: dict[str, float], profiles: list[dict[str, Any]]
+) -> Iterator[str]:
+    """What a sentence on a task says of ways and of removal, from direct effects and ablations."""
+    on = re.search(r"; seen on (.*?), ", sentence)
+    if on is None or not any(key.endswith(f":{on[1]}") for key in values):
+        return
+
+    def value(score: str) -> float:
+        return values.get(f"{score}@1:{on[1]}", float("nan"))
+
+    direct, reading = value("direct_effect"), value("answer_reading")
+    if "brings it there" in sentence:
+        if not reading > 0:
+            yield f"brings the answer, but reading it has an effect of {reading}"
+        if ("there for later layers;" in sentence) != (direct < reading / 2):
+            yield f"way of the effect: {direct} of {reading} is direct"
+    looked = value("attention_to_answer")
+    if ("without looking at it" in sentence) and not looked < 0.1:
+        yield f"looks at the answer with {looked}"
+    lost = [abs(value(name)) for name in ABLATIONS.values() if value(name) == value(name)]
+    is_direct = any(says in sentence.partition(";")[0] for says in DIRECT)
+    small = is_direct and bool(lost) and max(lost) < abs(direct) / 2
+    if small != ("makes up for" in sentence) or small != (" costs only " in sentence):
+        yield f"removal changes {lost}, the direct effect is {direct}"
+    said = re.search(r"(\w+ its output \w+ (?:its mean|zero)) costs (?:only )?(\S+)", sentence)
+    if said is None:
+        if lost:
+            yield "does not say what removing it costs"
+        return
+    if abs(_number(said[2].rstrip(".")) - value(ABLATIONS[said[1]])) > ROUNDING:
+        yield f"{said[0]!r}, but {ABLATIONS[said[1]]} is {value(ABLATIONS[said[1]])}"
+    whole = re.search(r"costs .* of (\S+)\.$", sentence)
+    logits = [p["answer_logit"]["task"] for p in profiles if p["task"] == on[1]]
+    if whole and all(abs(_number(whole[1]) - logit) > 0.06 for logit in logits):
+        yield f"{whole[1]} is not the answer logit {logits}"
+
+
+def _check_certainty(
+    sure: str, sentence: str, name: str, rows: dict[str, Row], profiles: list[dict[str, Any]]
+) -> Iterator[str]:
+    """Sample, interval and null have to be those of one score that the sentence states."""
+    if not sure:
+        if sentence and "not measured" not in sentence and "No habit" not in sentence:
+            yield "does not say how sure it is"
+        return
+    roles = [role for p in profiles for role in p["roles"] if role["head"] == name]
+    metrics = {role["metric"] for role in roles} or {f"{habit}@1" for habit in HABITS}
+    count = re.search(r"; ([\d,]+) (?:answer|random sequence)s?(?: on ([^;]*))?", sure)
+    interval = re.search(r"95 % interval (\S+) to ([^;]+)", sure)
+    null = re.search(r"chance (up|down) to (\S+) \(", sure)
+    for metric in metrics & rows.keys():
+        row = rows[metric]
+        nulls = [one for p in profiles for one in p["nulls"].get(metric, ())]
+        fits = [count is None or (int(_number(count[1])) == row["n"])]
+        fits += [count is None or (count[2] or "") == metric.partition(":")[2]]
+        if interval is not None:
+            ends = (row["ci_low"], row["ci_high"])
+            fits += [
+                end is not None and abs(_number(said) - end) <= ROUNDING
+                for said, end in zip(interval.groups(), ends, strict=True)
+            ]
+        if null is not None:
+            high = null[1] == "up"
+            reach = [one["high" if high else "low"] for one in nulls]
+            fits += [any(abs(_number(null[2]) - one) <= ROUNDING for one in reach)]
+        if all(fits):
+            break
+    else:
+        yield f"how sure: {sure!r} fits none of {sorted(metrics)}"
+    for task in re.findall(r"also on (.*?)(?:;|$)", sure):
+        on = {role["on"] for role in roles}
+        if not {one.strip() for one in re.split(", | and ", task)} <= on:
+            yield f"has no role on {task}"
 
 
 def _check_texts(

@@ -18,6 +18,9 @@ HABITS: Mapping[str, str] = {
 }
 """The scores of attention on random tokens, which are roles too, and the place each is about."""
 
+READS = 0.1
+"""The mean attention to the answer from which a head counts as reading it."""
+
 _LEADING = (
     "name_mover",
     "s_inhibition",
@@ -26,6 +29,7 @@ _LEADING = (
     "duplicate_token",
     "anti_induction",
     "mover",
+    "direct_contributor",
     "successor",
     "relation",
     "previous_token",
@@ -75,9 +79,6 @@ def task_example(roles: Sequence[HeadRole]) -> str | None:
     names = {role.role: role for role in roles if role.on is not None}
     if "s_inhibition" in names:
         return "attention_to_repeat"
-    if "name_mover" in names or "copy_suppression" in names:
+    if names.keys() & {"mover", "name_mover", "copy_suppression"}:
         return "attention_to_answer"
-    if "mover" in names:
-        looks = "attention" in names["mover"].evidence
-        return "attention_to_answer" if looks else "direct_effect"
-    return None
+    return "direct_effect" if "direct_contributor" in names else None

@@ -16,6 +16,7 @@ from acdc_pipeline.heads.roles import (
     check_criterion,
     criterion_metric,
     criterion_sign,
+    current_role,
 )
 from acdc_pipeline.specs.head_scores import ROLES, TELLING_PERIOD, Criterion, RoleDefinition
 
@@ -61,8 +62,9 @@ class NearMiss:
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> NearMiss:
         """Read what `plain` returned. Raises KeyError or GraphError for anything else."""
-        names = ("role", "on", "metric", "value", "line", "null", "reason")
-        return cls(node=Node.parse(data["head"]), **{name: data[name] for name in names})
+        names = ("on", "metric", "value", "line", "null", "reason")
+        role = current_role(data["role"], data["metric"])
+        return cls(Node.parse(data["head"]), role, **{name: data[name] for name in names})
 
     def describe(self) -> str:
         """`near miss: induction 0.36, line 0.40, null 0.06`."""

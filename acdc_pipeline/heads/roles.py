@@ -95,14 +95,27 @@ class HeadRole:
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> HeadRole:
         """Read what `plain` returned. Raises KeyError or GraphError for anything else."""
-        same = {name: data[name] for name in ("role", "on", "metric", "value", "rank", "of")}
+        same = {name: data[name] for name in ("on", "metric", "value", "rank", "of")}
         return cls(
             node=Node.parse(data["head"]),
+            role=current_role(data["role"], data["metric"]),
             evidence=tuple(data["evidence"]),
             # Older profiles lack it: they list only heads that reach their line.
             below_line=data.get("below_line"),
             **same,
         )
+
+
+def current_role(role: str, metric: str) -> str:
+    """Return the name of a stored role: in older profiles direct contributors are movers."""
+    is_direct = role == "mover" and metric.startswith("direct_effect@")
+    return "direct_contributor" if is_direct else role
+
+
+def more_general(role: str) -> list[str]:
+    """Return the roles that a role implies on the same task, the nearest first."""
+    general = ROLES[role].special_of
+    return [] if general is None else [general, *more_general(general)]
 
 
 def assign_roles(measured: Measurements) -> list[HeadRole]:
@@ -111,8 +124,8 @@ def assign_roles(measured: Measurements) -> list[HeadRole]:
     for name, role in ROLES.items():
         for task in measured.tasks if role.on == "task" else [None]:
             found += _heads_in_role(measured, name, role, task)
-    special = {(r.node, ROLES[r.role].special_of, r.on) for r in found}
-    kept = [r for r in found if (r.node, r.role, r.on) not in special]
+    implied = {(r.node, general, r.on) for r in found for general in more_general(r.role)}
+    kept = [r for r in found if (r.node, r.role, r.on) not in implied]
     order = {name: place for place, name in enumerate(ROLES)}
     return sorted(kept, key=lambda r: (r.node.layer, r.node.head, order[r.role]))
 

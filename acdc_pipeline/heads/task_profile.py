@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from acdc_pipeline.engine.forward import unembed
-from acdc_pipeline.graph import Node
+from acdc_pipeline.graph import Node, head
+from acdc_pipeline.heads.answer_reading import AnswerReading, answer_reading
 from acdc_pipeline.heads.answers import MeanLogit, is_ioi_like, select_prompts
 from acdc_pipeline.heads.backup import MeasureWithout, find_backups, task_measure
 from acdc_pipeline.heads.batches import chunks, rows_at_once
 from acdc_pipeline.heads.copying import top_and_bottom_values
 from acdc_pipeline.heads.criteria import Null, nulls_of
+from acdc_pipeline.heads.habits import READS
 from acdc_pipeline.heads.layer_run import run_tokens
 from acdc_pipeline.heads.model_profile import ModelProfile, Report, Submit, compute_here
 from acdc_pipeline.heads.query_effects import QueriesElsewhere, query_effects
@@ -73,7 +75,9 @@ def profile_task(
     queries_elsewhere: Callable[[Sequence[Node]], QueriesElsewhere] | None = None,
     backups_elsewhere: Callable[[Sequence[Node]], MeasureWithout] | None = None,
 ) -> TaskProfile:
-    """Compute scores on the prompts and, if there are movers, query effects and their backups.
+    """Compute scores on the prompts and, if some heads contribute to the answer directly, more.
+
+    Query effects and backups are about those heads, which are the movers of these scores.
 
     Args:
         submit: lets others compute parts, which are functions of a `TaskSubject`; None computes
@@ -109,8 +113,13 @@ def profile_task(
         every = np.concatenate([value.mean.ravel() for value in drawn])
         nulls += nulls_of(drawn[0].key, "random weights", every)
     report("movers", _ANSWERS)
+    readers = _readers(scores.samples)
+    if readers:
+        found = start(score_answer_reading, readers)()
+        values.append(HeadValues.of_samples("answer_reading", found.samples, task.name))
+        nulls += nulls_of(values[-1].key, "other answers", found.other_answers)
     measured = Measurements.of(values, nulls, {task.name: scores.answer.significant})
-    movers = heads_with_role(measured, "mover", task.name)
+    movers = heads_with_role(measured, "direct_contributor", task.name)
     if movers:
         queries = None if queries_elsewhere is None else queries_elsewhere(movers)
         others = None if backups_elsewhere is None else backups_elsewhere(movers)
@@ -144,6 +153,20 @@ def score_answers(subject: TaskSubject) -> list[HeadValues]:
 def score_answers_of_random_model(subject: TaskSubject, number: int) -> list[HeadValues]:
     """The same scores of one random model."""
     return _scores_of_answers(subject, random_model(subject.weights, subject.seed, number))
+
+
+def score_answer_reading(subject: TaskSubject, heads: Sequence[Node]) -> AnswerReading:
+    """How much of the answers depends on what heads read at them."""
+    return answer_reading(subject.weights, subject.prompts, heads, memory=subject.memory)
+
+
+def _readers(samples: Mapping[str, np.ndarray]) -> tuple[Node, ...]:
+    """The heads that attend to the answer with at least `READS` on average."""
+    if "attention_to_answer" not in samples:
+        return ()
+    mean = samples["attention_to_answer"].mean(0)
+    with np.errstate(invalid="ignore"):
+        return tuple(head(int(layer), int(index)) for layer, index in np.argwhere(mean >= READS))
 
 
 def _scores_of_answers(subject: TaskSubject, weights: TransformerWeights) -> list[HeadValues]:

@@ -289,16 +289,37 @@ def _ablate(
     n_answers: int,
     memory: int,
 ) -> Float[Tensor, "head answer d_model"]:
-    """The final streams with each head of a layer replaced, one at a time, in batches."""
-    n_heads, _, pos, d_model = run.written.shape
+    """The final streams with each head of a layer replaced, one at a time."""
+    replacement = replacement.expand_as(run.written)
+
+    def changes(group: LengthGroup) -> Tensor:
+        return group.select(replacement) - group.select(run.written)
+
+    return changed_finals(weights, groups, run, changes, len(run.written), n_answers, memory)
+
+
+def changed_finals(
+    weights: TransformerWeights,
+    groups: Sequence[LengthGroup],
+    run: LayerRun,
+    changes: Callable[[LengthGroup], Float[Tensor, "head _ _ d_model"]],
+    n_heads: int,
+    n_answers: int,
+    memory: int,
+) -> Float[Tensor, "head answer d_model"]:
+    """The final streams with each change added after a layer's attention, one at a time.
+
+    Args:
+        changes: of a group of prompts, `n_heads` changes.
+    """
+    pos, d_model = run.stream.shape[1:]
     # Half of the memory holds both runs of this layer.
     held = rows_at_once(weights, pos, memory) // 2
-    replacement = replacement.expand_as(run.written)
-    final = run.written.new_empty(n_heads, n_answers, d_model)
+    final = run.stream.new_empty(n_heads, n_answers, d_model)
     for group in groups:
         at_once = min(held, rows_in_cache(weights, group.width)) // len(group.rows)
         stream, attended = group.select(run.stream), group.select(run.attended)
-        change = group.select(replacement) - group.select(run.written)
+        change = changes(group)
         for heads in chunks(n_heads, at_once):
             states = change[heads]
             after = (attended + states).flatten(0, 1)

@@ -11,6 +11,7 @@ from typing import Literal
 from markupsafe import Markup
 
 from acdc_pipeline.graph import Topology
+from acdc_pipeline.heads.roles import more_general
 from acdc_pipeline.specs import ReferenceCircuit, TaskSpec, find_task, list_tasks
 from acdc_pipeline.specs.circuit_reference import Group
 from acdc_pipeline.specs.head_scores import ROLES
@@ -228,6 +229,6 @@ def _check_role(model: Model, task: Task, place: HeadIndex, group: str) -> Findi
     value = format_number(float(score.values[place]))
     for held in model.roles.get(place, ()):
         # a special form of the role counts as well
-        if name in (held.role, ROLES[held.role].special_of) and held.on in (None, task.name):
+        if name in (held.role, *more_general(held.role)) and held.on in (None, task.name):
             return Finding("agrees", f"behaves as {title} here ({value})")
     return Finding("disagrees", f"does not pass as {title} here ({value})")

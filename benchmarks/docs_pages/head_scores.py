@@ -79,6 +79,15 @@ is. Such heads may be half of all at most. Their pages and `acdc heads` say whic
 Lines drawn on models that do one thing well are too high for models that do many: known induction
 heads of one small model have 0.36 to 0.37 of attention where its other heads have 0.06.
 
+**Who moves an answer.** A direct effect shows neither that a head looks at the answer, nor that the
+model needs it; and a head that brings the answer for later layers has none. A *mover* is told by
+`answer_reading`, an intervention on what it reads at the answer alone. Where it is a name mover as
+well, it has that role, and where it is a direct contributor, it is not called one. A direct effect
+of which neither zero nor mean ablation changes half is *made up for*: later heads and MLPs answer
+(McGrath et al. 2023, The Hydra Effect, arXiv 2307.15771; Rushing & Nanda 2024, arXiv 2402.15390).
+Query effects and backups are about direct contributors. Roles of older profiles that say *mover*
+and rest on `direct_effect` are read as direct contributors.
+
 **Nulls past a line.** Where a null of a score between 0 and 1 reaches its line (a context of few
 positions, a vocabulary of few tokens), the line moves above the null by a third of what is left up
 to 1, and nothing else counts; where a null reaches {saturated:g}, no head has the role. Warnings

@@ -79,11 +79,13 @@ def merged_near_misses(records: Sequence[RunRecord]) -> list[NearMiss]:
 def merged_roles(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
     """Merge the roles from several profiles of one model, in the order of heads."""
     from acdc_pipeline.graph import Node
+    from acdc_pipeline.heads.roles import HeadRole
     from acdc_pipeline.specs.head_scores import ROLES
 
     found: dict[tuple[str, str, str | None], dict[str, Any]] = {}
     for record in records:
-        for role in (record.profile or {}).get("roles", ()):
+        for stored in (record.profile or {}).get("roles", ()):
+            role = HeadRole.from_plain(stored).plain()
             found.setdefault((role["head"], role["role"], role["on"]), role)
     order = {name: index for index, name in enumerate(ROLES)}
 

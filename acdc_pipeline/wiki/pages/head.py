@@ -20,6 +20,7 @@ from acdc_pipeline.wiki.pages.head_examples import (
 from acdc_pipeline.wiki.pages.head_scores import ScoreTables
 from acdc_pipeline.wiki.pages.head_typical import typical_data
 from acdc_pipeline.wiki.pages.statement import make_statement
+from acdc_pipeline.wiki.pages.sure import describe_certainty
 from acdc_pipeline.wiki.site import Section
 from acdc_pipeline.wiki.text import format_aligned, join_words, pluralize
 
@@ -72,6 +73,7 @@ class HeadPage(SectionPage[HeadIndex]):
             "prev": self._neighbour(place, -1),
             "next": self._neighbour(place, 1),
             "statement": statement.text,
+            "sure": describe_certainty(section, place, statement),
             "shown": typical_data(model, place, statement),
             "in_circuits": _summarize_circuits(section, place),
             "warnings": [f"{c['task']}: {line}" for c in circuits for line in c["warnings"]],

@@ -17,6 +17,7 @@ from acdc_pipeline.wiki.notes import MODEL as NOTE
 from acdc_pipeline.wiki.page import Data, SectionPage, frame
 from acdc_pipeline.wiki.pages.circuit import circuit_path, circuit_warnings, cut_data
 from acdc_pipeline.wiki.pages.mosaics import MAX_LINKED
+from acdc_pipeline.wiki.pages.removal import removal_loss
 from acdc_pipeline.wiki.scores import definition_of, group_by_task, task_of
 from acdc_pipeline.wiki.site import Section, describe_mosaic
 
@@ -108,19 +109,22 @@ def _top(values: np.ndarray) -> list[tuple[str, float]]:
 
 
 def _roles(model: Model) -> list[Data]:
-    found: dict[tuple[str, str | None], list[tuple[float, str, float]]] = {}
+    found: dict[tuple[str, str | None], list[tuple[float, float, str, float, float]]] = {}
     for place, roles in model.roles.items():
         for held in roles:
-            head = -abs(held.value), head_name(*place), held.value
-            found.setdefault((held.role, held.on), []).append(head)
-    order = list(ROLES)
-    ranked = sorted(found.items(), key=lambda item: (order.index(item[0][0]), item[0][1] or ""))
+            loss = removal_loss(model, place, held.on)
+            order = np.inf if np.isnan(loss) else -loss, -abs(held.value)
+            found.setdefault((held.role, held.on), []).append(
+                (*order, head_name(*place), held.value, loss)
+            )
+    names = list(ROLES)
+    ranked = sorted(found.items(), key=lambda item: (names.index(item[0][0]), item[0][1] or ""))
     return [
         {
             "role": role,
             "task": task,
             "count": len(heads),
-            "heads": [head for _, *head in sorted(heads)[:_TOP]],
+            "heads": [head[2:] for head in sorted(heads)[:_TOP]],
         }
         for (role, task), heads in ranked
     ]

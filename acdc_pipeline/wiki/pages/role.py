@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
@@ -13,6 +14,7 @@ from acdc_pipeline.specs.head_scores import ROLES, SCORES, Criterion, RoleDefini
 from acdc_pipeline.wiki.models import Model, head_index, primary_metric
 from acdc_pipeline.wiki.page import Data, SinglePage, SitePage, frame
 from acdc_pipeline.wiki.pages.mosaics import mosaic_settings
+from acdc_pipeline.wiki.pages.removal import removal_loss
 from acdc_pipeline.wiki.site import Site, SiteScore
 from acdc_pipeline.wiki.text import format_number, pluralize, show_line, show_name
 
@@ -55,11 +57,7 @@ class RolePage(SitePage[RoleDefinition]):
 
     def data(self, role: RoleDefinition) -> Data:
         site = self.site
-        # best score first
-        found = sorted(
-            site.holders.get(role.name, ()),
-            key=lambda pair: (-abs(pair[1].value), pair[0].title, head_index(pair[1].node)),
-        )
+        found = sorted(site.holders.get(role.name, ()), key=_order)
         title = role.title.partition(" ")[2] if role.title[:2] in ("a ", "an") else role.title
         heading = title[:1].upper() + title[1:]
         return {
@@ -75,10 +73,22 @@ class RolePage(SitePage[RoleDefinition]):
             f"{pluralize(_count_models(found), 'model')} of {site.profiled} profiled",
             "definition": SCORES[role.required[0].score],
             "mosaics": _deciding_scores(site, role),
-            "leaders": found[:_MAX_ROWS],
+            "leaders": [(*pair, _loss(*pair)) for pair in found[:_MAX_ROWS]],
             "more": max(0, len(found) - _MAX_ROWS),
             "depths": _plot_depths(found, heading),
         }
+
+
+def _loss(model: Model, held: HeadRole) -> float:
+    return removal_loss(model, head_index(held.node), held.on)
+
+
+def _order(holder: Holder) -> tuple[float, float, str, tuple[int, int]]:
+    """What removing a head costs comes first, where it was measured; then its score."""
+    model, held = holder
+    loss = _loss(model, held)
+    first = math.inf if math.isnan(loss) else -loss
+    return first, -abs(held.value), model.title, head_index(held.node)
 
 
 def role_rows(site: Site) -> list[Data]:

@@ -6,9 +6,8 @@ attends to most, with the value from which a head has the role.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
 
 from acdc_pipeline.heads.habits import (
     HABITS,
@@ -21,33 +20,18 @@ from acdc_pipeline.heads.near_misses import NearMiss
 from acdc_pipeline.heads.roles import HeadRole, criterion_metric
 from acdc_pipeline.specs.head_scores import HEADROOM, ROLES, metric_key, parse_metric
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
+from acdc_pipeline.wiki.pages.measures import MEASURES, measure
+from acdc_pipeline.wiki.pages.removal import (
+    describe_dearest_removal,
+    describe_effects,
+    value_of,
+)
 from acdc_pipeline.wiki.scores import evidence_word
 from acdc_pipeline.wiki.text import format_fixed, format_signed, join_words
 from acdc_pipeline.wiki.typical import Typical
 
-_OF_ATTENTION = "{value} of its attention"
-_MEASURES = {
-    **dict.fromkeys((*HABITS, "attention_to_repeat"), _OF_ATTENTION),
-    "attention_to_answer": "{value} of its attention on the answer",
-    "direct_effect": "{signed} to the logit of the answer over wrong ones",
-    "query_effect": "{signed} to the logit of the answer over wrong ones through the movers",
-    "copy_attribution": "{signed} to the next token’s logit",
-    "anti_induction": "takes {value} from the next token’s logit",
-    "copy_at_5": "for {value} of all tokens",
-    "suppress_at_5": "for {value} of all tokens",
-    "successor": "for {value} of the words of ordered lists",
-    "relation": "for {value} of the pairs",
-    "backup_induction": "{signed} to the next token’s logit then",
-    "backup_previous_token": "{signed} of attention then",
-    "backup_duplicate_token": "{signed} of attention then",
-    "backup_mover": "{signed} to the logit of the answer over wrong ones then",
-}
-"""How the value of a score is said. Scores that are left out are not said."""
-
-_ABLATIONS = {
-    "zero_ablation": "Setting its output to zero",
-    "mean_ablation": "Setting its output to its mean",
-}
+_EVEN, _SHARP = 0.8, 0.2
+"""Normalised entropies from which attention is nearly even, and up to which it is on few tokens."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +70,7 @@ def make_statement(model: Model, place: HeadIndex) -> Statement:
     if habit is None:
         text = "No habit was found." if near is None else f"No clear habit. {_of_near_miss(near)}"
         return Statement(text, None if near is None else near.metric)
-    return _of_habit(model, place, habit, near)
+    return _of_habit(model, place, habit, values, near)
 
 
 def _of_role(model: Model, place: HeadIndex, role: HeadRole) -> Statement:
@@ -100,14 +84,18 @@ def _of_role(model: Model, place: HeadIndex, role: HeadRole) -> Statement:
         said = measure(model, place, criterion_metric(criterion, role.on))
         if said:
             measures.append(said)
+    effects = describe_effects(model, place, role)
+    measures += effects.measures
     example = _example_metric(role)
     shown = find_typical(model, place, example)
     if shown is not None and shown.metric == example and _rests_on_first(shown, model, place):
         measures.append(f"{format_fixed(shown.first)} on the first token")
     text = (
-        f"{definition.claim.rstrip('.')}; seen {where[definition.on]}"
-        f"{_evidence(role)}; {', '.join(measures)}.{_removal(model, place, role)}"
+        f"{definition.claim.rstrip('.')}{effects.clause}; seen {where[definition.on]}"
+        f"{_evidence(role)}; {', '.join(measures)}."
     )
+    if effects.removal:
+        text += f" {effects.removal}"
     return Statement(text, role.metric, role.value, role, example)
 
 
@@ -136,35 +124,20 @@ def _rests_on_first(shown: Typical, model: Model, place: HeadIndex) -> bool:
     return shown.first > float(score.values[place])
 
 
-def _removal(model: Model, place: HeadIndex, role: HeadRole) -> str:
-    """Say what removing a head changes, if that is less than half of its direct effect.
-
-    Of zero and mean ablation the one that changes more.
-    """
-    if role.on is None or parse_metric(role.metric)[0] != "direct_effect":
-        return ""
-    lost = {
-        how: float(score.values[place])
-        for name, how in _ABLATIONS.items()
-        if (score := model.scores.get(metric_key(name, role.on))) is not None
-        and np.isfinite(score.values[place])
-    }
-    how = max(lost, key=lambda how: abs(lost[how]), default=None)
-    if how is None or abs(lost[how]) >= abs(role.value) / 2:
-        return ""
-    whole = (p.answer_logit for p in model.profiles if p.task == role.on)
-    of = next((f" of {format_fixed(logit, 1)}" for logit in whole if logit is not None), "")
-    return f" {how} changes that difference by only {format_signed(-lost[how])}{of}."
-
-
 def _evidence(role: HeadRole) -> str:
     levels = join_words([evidence_word(level, role.role) for level in role.evidence])
     return f"in its {levels}" if role.evidence == ("weights",) else levels
 
 
-def _of_habit(model: Model, place: HeadIndex, habit: str, near: NearMiss | None) -> Statement:
+def _of_habit(
+    model: Model,
+    place: HeadIndex,
+    habit: str,
+    values: Mapping[str, float],
+    near: NearMiss | None,
+) -> Statement:
     metric = metric_key(habit)
-    value = float(model.scores[metric].values[place])
+    value = values[habit]
     criterion = ROLES[habit].required[0]
     line, null = criterion.least, model.nulls.get(metric)
     if null is not None and null >= line:
@@ -173,12 +146,32 @@ def _of_habit(model: Model, place: HeadIndex, habit: str, near: NearMiss | None)
     if null is not None and value <= null:
         reach += f"; chance gives up to {format_fixed(null)}"
     text = (
-        f"No clear habit: of the places measured it looks most at {HABITS[habit]} "
-        f"({measure(model, place, metric)}; {reach})."
+        f"No clear habit: {_spread(model, place)}of the places measured it looks most at "
+        f"{HABITS[habit]} ({measure(model, place, metric)}; {reach})"
     )
+    if habit == "sink":
+        others = {name: values[name] for name in values if name != habit}
+        second = strongest_habit(others)
+        if second is not None:
+            text += f", and else at {HABITS[second]} ({format_fixed(others[second])})"
+    text += "."
     if near is not None and near.metric != metric:
         text += f" {_of_near_miss(near)}"
+    removal = describe_dearest_removal(model, place)
+    if removal:
+        text += f" {removal}"
     return Statement(text, metric, value, example=metric)
+
+
+def _spread(model: Model, place: HeadIndex) -> str:
+    """Say whether attention is nearly even or on few tokens; empty in between."""
+    value = value_of(model, place, "normalised_entropy")
+    share = f"(entropy {format_fixed(value)} of an even spread)"
+    if value >= _EVEN:
+        return f"it spreads its attention nearly evenly {share}; "
+    if value <= _SHARP:
+        return f"it fixes on few tokens at a time {share}, but on no place that was measured; "
+    return ""
 
 
 def _of_near_miss(near: NearMiss) -> str:
@@ -186,23 +179,10 @@ def _of_near_miss(near: NearMiss) -> str:
     score = parse_metric(near.metric)[0]
     title = ROLES[near.role].title
     where = "" if near.on is None else f" on {near.on}"
-    template = _MEASURES.get(score, "{value}")
+    template = MEASURES.get(score, "{value}")
     said = template.format(value=format_fixed(near.value), signed=format_signed(near.value))
     line = format_signed(near.line) if "{signed}" in template else format_fixed(near.line)
     text = f"It comes near {title}{where}: {said}, where {title} has {line} or more"
     if near.null is not None and abs(near.value) <= abs(near.null):
         text += f", and chance gives {format_fixed(near.null)}"
     return f"{text}."
-
-
-def measure(model: Model, place: HeadIndex, metric: str) -> str:
-    """Say a score of a head: `0.70 ± 0.04 of its attention`; empty if it has none.
-
-    The number after ± is half of the length of the bootstrap interval.
-    """
-    template, score = _MEASURES.get(parse_metric(metric)[0]), model.scores.get(metric)
-    if template is None or score is None or np.isnan(value := float(score.values[place])):
-        return ""
-    half = float(score.high[place] - score.low[place]) / 2
-    spread = "" if np.isnan(half) else f" ± {format_fixed(half)}"
-    return template.format(value=format_fixed(value) + spread, signed=format_signed(value) + spread)

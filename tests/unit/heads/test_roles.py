@@ -105,26 +105,30 @@ def test_role_of_a_negative_score_has_the_sign_and_the_null_turned_round():
 
 
 MOVER = {
-    "direct_effect": grid(0.4, 0.4, 0.3, 2.0),
-    "attention_to_answer": grid(0.5, 0.1, 0.9, 0.9),
-    "answer_copying": grid(0.9, 0.9, 0.9, 0.2),
+    "direct_effect": grid(0.4, 0.4, 0.3, 2.0, 0.1),
+    "answer_reading": grid(0.4, 0.1, 0.3, 2.0, 0.9),
+    "attention_to_answer": grid(0.5, 0.1, 0.9, 0.9, 0.4),
+    "answer_copying": grid(0.9, 0.9, 0.9, 0.2, 0.9),
 }
+"""The second does not read the answer, the third does too little, the last adds nothing itself."""
 
 
-def test_name_mover_looks_copies_and_writes_and_is_not_called_mover_as_well():
+def test_mover_reads_the_answer_and_a_name_mover_raises_and_copies_it_as_well():
     assert names(assign_roles(facts(MOVER))) == [
         ("a0.h0", "name_mover", "ioi"),
-        ("a0.h1", "mover", "ioi"),
+        ("a0.h1", "direct_contributor", "ioi"),
         ("a0.h3", "mover", "ioi"),
+        ("a0.h4", "mover", "ioi"),
     ]
-    # but it counts as a mover where movers are looked for
-    assert heads_with_role(facts(MOVER), "mover", "ioi") == [head(0, 0), head(0, 1), head(0, 3)]
+    # but they count as direct contributors where these are looked for
+    direct = heads_with_role(facts(MOVER), "direct_contributor", "ioi")
+    assert direct == [head(0, 0), head(0, 1), head(0, 3)]
 
 
 def test_name_movers_are_of_ioi_like_tasks_alone():
     other = facts(MOVER)
     plain = Measurements(other.values, other.nulls, other.answer_logits)
-    assert {role.role for role in assign_roles(plain)} == {"mover"}
+    assert {role.role for role in assign_roles(plain)} == {"mover", "direct_contributor"}
 
 
 def test_model_that_does_not_answer_has_no_movers():
@@ -158,6 +162,13 @@ def test_every_role_can_be_given_by_the_scores_it_asks_for():
 def test_roles_read_back_from_their_data():
     for role in assign_roles(facts(MOVER)):
         assert HeadRole.from_plain(role.plain()) == role
+
+
+def test_movers_of_older_profiles_are_direct_contributors():
+    """They were given by direct effects alone, whatever the head looked at."""
+    (role,) = assign_roles(facts({"direct_effect": grid(0.0, 0.9)}))
+    assert role.role == "direct_contributor"
+    assert HeadRole.from_plain(role.plain() | {"role": "mover"}) == role
 
 
 def test_null_is_strict_where_it_has_few_values():

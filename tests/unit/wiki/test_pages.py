@@ -18,7 +18,7 @@ from acdc_pipeline.wiki.pages.task import task_rows
 from acdc_pipeline.wiki.runs import read_store
 from acdc_pipeline.wiki.scores import evidence_word
 from acdc_pipeline.wiki.site import Site, make_site
-from acdc_pipeline.wiki.text import format_aligned, format_signed
+from acdc_pipeline.wiki.text import format_aligned, format_fixed
 from tests import wiki_store
 from tests.wiki_pages import Page, broken_links
 
@@ -135,7 +135,7 @@ def test_head_page_says_what_removing_each_edge_costs(small_pages: dict[str, Pag
     assert "what removing it costs (negative: gains), in nats." in text
 
 
-def test_sentence_of_a_mover_says_where_removing_it_changes_little(
+def test_sentence_on_a_task_says_what_removing_the_head_costs(
     small_pages: dict[str, Page], site: Site
 ):
     seen = set()
@@ -143,25 +143,33 @@ def test_sentence_of_a_mover_says_where_removing_it_changes_little(
         for (layer, head), roles in model.roles.items():
             text = small_pages[f"m/{model.slug}/a{layer}.h{head}.html"].text
             role = lead_role(roles)
-            if not role.metric.startswith("direct_effect"):
-                assert "changes that difference" not in text
+            if role.on is None:
+                assert "its output" not in text.partition("How sure")[0]
                 continue
-            lost = [
-                float(model.scores[metric_key(f"{how}_ablation", role.on)].values[layer, head])
-                for how in ("zero", "mean")
-            ]
-            largest = max(lost, key=abs)
-            is_small = abs(largest) < abs(role.value) / 2
-            said = f"changes that difference by only {format_signed(-largest)} of 5.0."
-            assert (said in text) == is_small == ("changes that" in text)
-            assert "direct effect" in text
+            lost = {
+                how: float(model.scores[metric_key(score, role.on)].values[layer, head])
+                for how, score in (
+                    ("Replacing its output by its mean", "mean_ablation"),
+                    ("Setting its output to zero", "zero_ablation"),
+                )
+            }
+            largest = max(map(abs, lost.values()))
+            is_direct = role.metric.startswith("direct_effect")
+            is_small = is_direct and largest < abs(role.value) / 2
+            assert is_small == ("the rest of the model makes up for that" in text)
+            only = "only " if is_small else ""
+            assert any(
+                f"{how} costs {only}{format_fixed(value)} ± 0.02 of 5.0." in text
+                for how, value in lost.items()
+                if how.startswith("Rep") or (is_small and abs(value) == largest)
+            )
             seen.add(is_small)
-    assert True in seen
+    assert seen == {True, False}
 
 
 def test_only_evidence_by_direct_logit_attribution_has_its_own_word():
     direct = {role for role in ROLES if evidence_word("causal", role) == "direct effect"}
-    movers = {"mover", "name_mover", "copy_suppression"}
+    movers = {"direct_contributor", "name_mover", "copy_suppression"}
     assert direct == {*movers, "anti_induction", "induction"}
     assert evidence_word("attention", "name_mover") == "attention"
 

@@ -173,4 +173,4 @@ def test_roles_of_several_profiles_count_once_by_head():
 
 def test_primary_metric_names_the_task_only_where_the_score_is_one_of_tasks():
     assert primary_metric("induction", "ioi") == "induction@1"
-    assert primary_metric("mover", "ioi") == "direct_effect@1:ioi"
+    assert primary_metric("mover", "ioi") == "answer_reading@1:ioi"

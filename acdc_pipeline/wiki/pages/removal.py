@@ -1,0 +1,130 @@
+"""What a role alone would leave unsaid of a head's effect: by which way, and what removal costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from acdc_pipeline.heads.habits import READS
+from acdc_pipeline.heads.roles import HeadRole
+from acdc_pipeline.specs.head_scores import metric_key, parse_metric
+from acdc_pipeline.wiki.models import HeadIndex, Model
+from acdc_pipeline.wiki.pages.measures import measure
+from acdc_pipeline.wiki.text import format_fixed
+
+_ABLATIONS = {
+    "mean_ablation": "Replacing its output by its mean",
+    "zero_ablation": "Setting its output to zero",
+}
+"""The one that is said first: outputs of zero are further from those that the model knows."""
+
+_SMALL = 0.5
+"""The share of a direct effect below which what removal changes is small."""
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Parts of the sentence about a role.
+
+    Args:
+        clause: continues the claim; may be empty.
+        measures: further values.
+        removal: a sentence of its own; empty where no ablation was measured.
+    """
+
+    clause: str = ""
+    measures: tuple[str, ...] = ()
+    removal: str = ""
+
+
+def describe_effects(model: Model, place: HeadIndex, role: HeadRole) -> Effects:
+    """Say what follows from other scores than the role's, in the sentence about it."""
+    if role.role == "induction" and "causal" not in role.evidence:
+        metric = metric_key("copy_attribution")
+        said = measure(model, place, metric, "only {signed} to the next token’s logit directly")
+        return Effects(measures=(said,) if said else ())
+    if role.on is None:
+        return Effects()
+    lost = _losses(model, place, role.on)
+    how = next(iter(lost), None)
+    is_small = is_compensated(model, place, role)
+    clause, measures = "", []
+    if role.role == "mover":
+        direct = value_of(model, place, "direct_effect", role.on)
+        clause = " directly" if direct >= role.value / 2 else " for later layers"
+        key = metric_key("direct_effect", role.on)
+        measures.append(measure(model, place, key, "{signed} directly"))
+        if "attention" not in role.evidence:
+            measures.append(measure(model, place, metric_key("attention_to_answer", role.on)))
+    if role.role == "direct_contributor":
+        looked = value_of(model, place, "attention_to_answer", role.on)
+        clause = ", without looking at it in the prompt" if looked < READS else ""
+    if is_small:
+        clause += ", but the rest of the model makes up for that"
+        how = max(lost, key=lambda how: abs(lost[how]))
+    return Effects(
+        clause,
+        tuple(said for said in measures if said),
+        "" if how is None else _say_removal(model, place, role.on, how, is_small=is_small),
+    )
+
+
+def is_compensated(model: Model, place: HeadIndex, role: HeadRole) -> bool:
+    """Whether removing the head changes less than half of its direct effect on the answer.
+
+    Of zero and mean ablation the one that changes more. Self-repair: McGrath et al. 2023, arXiv
+    2307.15771; Rushing & Nanda 2024, arXiv 2402.15390.
+    """
+    if role.on is None or parse_metric(role.metric)[0] != "direct_effect":
+        return False
+    lost = _losses(model, place, role.on).values()
+    return bool(lost) and max(map(abs, lost)) < _SMALL * abs(role.value)
+
+
+def removal_loss(model: Model, place: HeadIndex, task: str | None) -> float:
+    """Return how much of the answer logit is lost without the head; NaN where not measured."""
+    if task is None:
+        return float("nan")
+    return next(iter(_losses(model, place, task).values()), float("nan"))
+
+
+def describe_dearest_removal(model: Model, place: HeadIndex) -> str:
+    """Say on which task removal costs the largest share of the answer logit; empty without one."""
+    wholes = {
+        profile.task: profile.answer_logit
+        for profile in model.profiles
+        if profile.answer_logit is not None and profile.answer_logit > 0
+    }
+    shares = {
+        task: abs(loss) / whole
+        for task, whole in wholes.items()
+        if np.isfinite(loss := removal_loss(model, place, task))
+    }
+    if not shares:
+        return ""
+    task = max(sorted(shares), key=lambda task: shares[task])
+    how = next(iter(_losses(model, place, task)))
+    on = f"On {task}" if len(shares) == 1 else f"Of {len(shares)} tasks most on {task}"
+    said = _say_removal(model, place, task, how, is_small=False)
+    return f"{on}: {said[:1].lower()}{said[1:]}"
+
+
+def value_of(model: Model, place: HeadIndex, score: str, task: str | None = None) -> float:
+    """Return a score of a head; NaN where it has none."""
+    found = model.scores.get(metric_key(score, task))
+    return float("nan") if found is None else float(found.values[place])
+
+
+def _losses(model: Model, place: HeadIndex, task: str) -> dict[str, float]:
+    values = {how: value_of(model, place, how, task) for how in _ABLATIONS}
+    return {how: value for how, value in values.items() if np.isfinite(value)}
+
+
+def _say_removal(model: Model, place: HeadIndex, task: str, how: str, *, is_small: bool) -> str:
+    """`Replacing its output by its mean costs 2.83 ± 0.20 of 8.9 on ioi.`"""
+    metric = metric_key(how, task)
+    whole = (p.answer_logit for p in model.profiles if p.task == task)
+    of = next((f" of {format_fixed(logit, 1)}" for logit in whole if logit is not None), "")
+    only = "only " if is_small else ""
+    return f"{_ABLATIONS[how]} costs {only}{measure(model, place, metric, '{value}')}{of}."
