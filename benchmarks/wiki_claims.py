@@ -35,6 +35,7 @@ ABLATIONS = {
     "Replacing its output by its mean": "mean_ablation",
     "Setting its output to zero": "zero_ablation",
 }
+REMOVAL = r"(\w+ its output \w+ (?:its mean|zero)) (costs|adds) (?:only )?(\S+)"
 DIRECT = ("adds to the right one directly", "raises it directly", "lowers it directly")
 """What sentences say of heads with a direct effect on the answer."""
 
@@ -154,9 +155,9 @@ def _check_habit(
 ) -> Iterator[str]:
     """What a sentence without a role says of entropy, of a second place and of removal."""
     entropy = values["normalised_entropy@1"]
-    said = re.search(r"(nearly evenly|few tokens at a time) \(entropy ([\d.]+)", sentence)
-    expected = "nearly evenly" if entropy >= 0.8 else "few tokens at a time"
-    if (said is not None) != (entropy >= 0.8 or entropy <= 0.2):
+    said = re.search(r"(nearly evenly|few tokens) \(entropy ([\d.]+)", sentence)
+    expected = "nearly evenly" if entropy >= 0.8 else "few tokens"
+    if (said is not None) != (entropy >= 0.8 or max(entropy, *habits.values()) <= 0.2):
         yield f"the entropy is {entropy}, which the sentence calls {said and said[0]}"
     elif said and (said[1] != expected or abs(_number(said[2]) - entropy) > ROUNDING):
         yield f"{said[0]!r}, but the entropy is {entropy}"
@@ -165,21 +166,24 @@ def _check_habit(
         yield f"{second[0]!r} is not the second place: {habits}"
     if second and abs(_number(second[2]) - habits[PLACES[second[1]]]) > ROUNDING:
         yield f"{second[0]!r} is not the score {habits[PLACES[second[1]]]}"
-    dear = re.search(
-        r"(?:most on|On) (\S+): (\w+ its output \w+ (?:its mean|zero)) costs (\S+)", sentence
-    )
+    dear = re.search(rf"{REMOVAL}.* on (\S+?)(?:, the most of \d+ tasks)?\.$", sentence)
     if dear is not None:
-        how = ABLATIONS[dear[2][:1].upper() + dear[2][1:]]
+        how, task = ABLATIONS[dear[1]], dear[4]
         logits = {p["task"]: p["answer_logit"]["task"] for p in profiles}
         shares = {
-            task: abs(values[f"{how}@1:{task}"]) / logit
-            for task, logit in logits.items()
-            if logit > 0 and f"{how}@1:{task}" in values
+            on: abs(values[f"{how}@1:{on}"]) / logit
+            for on, logit in logits.items()
+            if logit > 0 and f"{how}@1:{on}" in values
         }
-        if abs(_number(dear[3].rstrip(".")) - values[f"{how}@1:{dear[1]}"]) > ROUNDING:
-            yield f"{dear[0]!r} is not {how}"
-        if shares[dear[1]] < max(shares.values()):
-            yield f"removal costs more elsewhere than on {dear[1]}: {shares}"
+        if abs(_removed(dear) - values[f"{how}@1:{task}"]) > ROUNDING:
+            yield f"{dear[0]!r}, but {how} is {values[f'{how}@1:{task}']}"
+        if shares[task] < max(shares.values()):
+            yield f"removal costs more elsewhere than on {task}: {shares}"
+
+
+def _removed(said: re.Match[str]) -> float:
+    """The answer logit lost in what `REMOVAL` found."""
+    return _number(said[3].rstrip(".")) * (1 if said[2] == "costs" else -1)
 
 
 def _check_measures(on: str | None, measures: str, values: dict[str, float]) -> Iterator[str]:
@@ -215,16 +219,19 @@ def _check_effects(
     lost = [abs(value(name)) for name in ABLATIONS.values() if value(name) == value(name)]
     is_direct = any(says in sentence.partition(";")[0] for says in DIRECT)
     small = is_direct and bool(lost) and max(lost) < abs(direct) / 2
-    if small != ("makes up for" in sentence) or small != (" costs only " in sentence):
+    if small != ("makes up for" in sentence) or small != (" only " in sentence):
         yield f"removal changes {lost}, the direct effect is {direct}"
-    said = re.search(r"(\w+ its output \w+ (?:its mean|zero)) costs (?:only )?(\S+)", sentence)
+    said = re.search(REMOVAL, sentence)
     if said is None:
         if lost:
             yield "does not say what removing it costs"
         return
-    if abs(_number(said[2].rstrip(".")) - value(ABLATIONS[said[1]])) > ROUNDING:
+    if abs(_removed(said) - value(ABLATIONS[said[1]])) > ROUNDING:
         yield f"{said[0]!r}, but {ABLATIONS[said[1]]} is {value(ABLATIONS[said[1]])}"
-    whole = re.search(r"costs .* of (\S+)\.$", sentence)
+    through = is_direct and abs(value(ABLATIONS[said[1]])) > 2 * abs(direct)
+    if through != ("most of it through later" in sentence):
+        yield f"{said[0]!r}, the direct effect is {direct}"
+    whole = re.search(r"(?:costs|adds) [^,]* (?:of|to) ([\d.,]+?)[.,]( most.*)?$", sentence)
     logits = [p["answer_logit"]["task"] for p in profiles if p["task"] == on[1]]
     if whole and all(abs(_number(whole[1]) - logit) > 0.06 for logit in logits):
         yield f"{whole[1]} is not the answer logit {logits}"

@@ -61,13 +61,16 @@ def describe_effects(model: Model, place: HeadIndex, role: HeadRole) -> Effects:
         looked = value_of(model, place, "attention_to_answer", role.on)
         clause = ", without looking at it in the prompt" if looked < READS else ""
     if is_small:
-        clause += ", but the rest of the model makes up for that"
+        clause += ", but the rest of the model makes up for most of that"
         how = max(lost, key=lambda how: abs(lost[how]))
-    return Effects(
-        clause,
-        tuple(said for said in measures if said),
-        "" if how is None else _say_removal(model, place, role.on, how, is_small=is_small),
-    )
+    removal = ""
+    if how is not None:
+        removal = _say_removal(model, place, role.on, how, "only " if is_small else "")
+        is_direct = parse_metric(role.metric)[0] == "direct_effect"
+        if is_direct and abs(lost[how]) > abs(role.value) / _SMALL:
+            removal += ", most of it through later heads and MLPs"
+        removal += "."
+    return Effects(clause, tuple(said for said in measures if said), removal)
 
 
 def is_compensated(model: Model, place: HeadIndex, role: HeadRole) -> bool:
@@ -105,9 +108,8 @@ def describe_dearest_removal(model: Model, place: HeadIndex) -> str:
         return ""
     task = max(sorted(shares), key=lambda task: shares[task])
     how = next(iter(_losses(model, place, task)))
-    on = f"On {task}" if len(shares) == 1 else f"Of {len(shares)} tasks most on {task}"
-    said = _say_removal(model, place, task, how, is_small=False)
-    return f"{on}: {said[:1].lower()}{said[1:]}"
+    most = "" if len(shares) == 1 else f", the most of {len(shares)} tasks"
+    return f"{_say_removal(model, place, task, how)} on {task}{most}."
 
 
 def value_of(model: Model, place: HeadIndex, score: str, task: str | None = None) -> float:
@@ -121,10 +123,12 @@ def _losses(model: Model, place: HeadIndex, task: str) -> dict[str, float]:
     return {how: value for how, value in values.items() if np.isfinite(value)}
 
 
-def _say_removal(model: Model, place: HeadIndex, task: str, how: str, *, is_small: bool) -> str:
-    """`Replacing its output by its mean costs 2.83 ± 0.20 of 8.9 on ioi.`"""
+def _say_removal(model: Model, place: HeadIndex, task: str, how: str, only: str = "") -> str:
+    """`Replacing its output by its mean costs 2.83 ± 0.20 of 8.9`, or adds to that."""
     metric = metric_key(how, task)
-    whole = (p.answer_logit for p in model.profiles if p.task == task)
-    of = next((f" of {format_fixed(logit, 1)}" for logit in whole if logit is not None), "")
-    only = "only " if is_small else ""
-    return f"{_ABLATIONS[how]} costs {only}{measure(model, place, metric, '{value}')}{of}."
+    wholes = (p.answer_logit for p in model.profiles if p.task == task)
+    whole = next((format_fixed(logit, 1) for logit in wholes if logit is not None), "")
+    said = measure(model, place, metric, "{value}")
+    if said.startswith("−"):
+        return f"{_ABLATIONS[how]} adds {only}{said[1:]}" + (whole and f" to {whole}")
+    return f"{_ABLATIONS[how]} costs {only}{said}" + (whole and f" of {whole}")

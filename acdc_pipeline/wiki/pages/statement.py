@@ -31,7 +31,8 @@ from acdc_pipeline.wiki.text import format_fixed, format_signed, join_words
 from acdc_pipeline.wiki.typical import Typical
 
 _EVEN, _SHARP = 0.8, 0.2
-"""Normalised entropies from which attention is nearly even, and up to which it is on few tokens."""
+"""Normalised entropies from which attention is nearly even, and up to which it is on few tokens;
+these are at none of the places if none has that much of the attention either."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def _of_habit(
     if null is not None and value <= null:
         reach += f"; chance gives up to {format_fixed(null)}"
     text = (
-        f"No clear habit: {_spread(model, place)}of the places measured it looks most at "
+        f"No clear habit: {_spread(model, place, value)} it looks most at "
         f"{HABITS[habit]} ({measure(model, place, metric)}; {reach})"
     )
     if habit == "sink":
@@ -163,15 +164,15 @@ def _of_habit(
     return Statement(text, metric, value, example=metric)
 
 
-def _spread(model: Model, place: HeadIndex) -> str:
-    """Say whether attention is nearly even or on few tokens; empty in between."""
+def _spread(model: Model, place: HeadIndex, most: float) -> str:
+    """Say whether attention is nearly even, or on few tokens at none of the places measured."""
     value = value_of(model, place, "normalised_entropy")
     share = f"(entropy {format_fixed(value)} of an even spread)"
     if value >= _EVEN:
-        return f"it spreads its attention nearly evenly {share}; "
-    if value <= _SHARP:
-        return f"it fixes on few tokens at a time {share}, but on no place that was measured; "
-    return ""
+        return f"it spreads its attention nearly evenly {share}; of the places measured"
+    if value <= _SHARP and most < _SHARP:
+        return f"it fixes on few tokens {share} that are at none of the places measured; of these"
+    return "of the places measured"
 
 
 def _of_near_miss(near: NearMiss) -> str:

@@ -20,7 +20,9 @@ _MEANINGS = {
 }
 """What a kind of evidence amounts to, weakest first."""
 
-_SAMPLES = {"random tokens": "random sequence", "backup": "random sequence"}
+_SAMPLES = {"random tokens": "random sequence", "backup": "random sequence", "weights": "token"}
+"""Noun for a sample of a family of scores; of those on tasks it is an answer."""
+
 _MAX_TASKS = 3
 
 
@@ -37,7 +39,7 @@ def describe_certainty(section: Section, place: HeadIndex, statement: Statement)
     name, _, task = parse_metric(metric)
     parts = [_evidence(role)]
     if score.n:
-        noun = _SAMPLES.get(SCORES[name].family, "answer") if task is None else "answer"
+        noun = "answer" if task is not None else _SAMPLES[SCORES[name].family]
         parts.append(pluralize(score.n, noun) + ("" if task is None else f" on {task}"))
     low, high = float(score.low[place]), float(score.high[place])
     if np.isfinite(low):
@@ -58,9 +60,13 @@ def describe_certainty(section: Section, place: HeadIndex, statement: Statement)
 
 
 def _evidence(role: HeadRole | None) -> str:
+    """Say what the deciding score is evidence of, and what other evidence there is."""
     if role is None:
         return _MEANINGS["attention"]
-    return _MEANINGS[evidence_word(role.evidence[-1], role.role)]
+    first = ROLES[role.role].required[0].evidence
+    word = evidence_word(first, role.role)
+    others = [evidence_word(level, role.role) for level in role.evidence if level != first]
+    return f"{word}, and {join_words(others)}" if others else _MEANINGS[word]
 
 
 def _elsewhere(model: Model, place: HeadIndex, role: HeadRole | None) -> list[str]:
@@ -76,4 +82,4 @@ def _elsewhere(model: Model, place: HeadIndex, role: HeadRole | None) -> list[st
     others = sorted(set(others))[:_MAX_TASKS]
     also, without = ([t for t in others if (t in held) is has] for has in (True, False))
     said = [f"also on {join_words(also)}"] if also else []
-    return said + ([f"not on {join_words(without)}"] if without else [])
+    return said + (["not on " + " or ".join(without)] if without else [])
