@@ -48,7 +48,7 @@
           ": its numbers may differ. ");
         lead("changes.html" + (at > 0 ? "#v-" + known[at - 1][0] : ""),
           at > 0 ? "What changed since" : "What changed");
-        say(at < 0 ? "; that version is none of the ends of days that are known here." : ".");
+        say(at < 0 ? " does not list that version." : ".");
         if (kept) {
           say(" Its data: ");
           lead("data/versions/" + kept.version + "/" + (model || "index") + ".json", "JSON");
@@ -86,10 +86,15 @@
     return c === "\\" ? "\\textbackslash{}" : c === "~" || c === "^" ? "\\" + c + "{}" : "\\" + c;
   }); }
 
+  function file() {
+    var name = location.pathname.split("/").pop().replace(/\.html$/, "") || "index";
+    return name === model ? "" : name;
+  }
+
   function title() { return document.title.replace(/ · Head wiki$/, ""); }
 
   function bibtex(own, year, link) {
-    return "@misc{headwiki-" + own + ",\n  title = {" + quoted(title()) + "},\n" +
+    return "@misc{" + ["headwiki", model, file(), own].filter(Boolean).join("-") + ",\n  title = {" + quoted(title()) + "},\n" +
       "  howpublished = {Head wiki, made with acdc\\_pipeline},\n" +
       "  note = {data version " + own + "},\n" + (year ? "  year = {" + year + "},\n" : "") +
       "  url = {" + link.replace(/[{}\\]/g, encodeURIComponent) + "}\n}";
@@ -136,7 +141,9 @@
 
   // Of all tables of the site: what a page shows, in SQL that works over http as on the disk.
   function query() {
-    var here = location.protocol === "file:" ? base : new URL(base || ".", location.href).href;
+    var here = new URL(base || ".", location.href).href;
+    // a path, of Windows too
+    if (/^file:/.test(here)) here = decodeURIComponent(here.slice(7)).replace(/^\/(?=[A-Za-z]:)/, "");
     var page = location.pathname.split("/").slice(-2), kind = page[1].replace(/\.html$/, "");
     var metrics = Array.prototype.map.call(document.querySelectorAll("main [data-metric]"),
       function (box) { return box.dataset.metric; });
@@ -183,8 +190,7 @@
     dialog.appendChild(more);
     dialog.appendChild(make("h2", "Data of this page"));
     var files = make("p");
-    var name = [model, head || location.pathname.split("/").pop().replace(/\.html$/, "")]
-      .filter(Boolean).join(".") + "." + own + ".json";
+    var name = [model, file(), own, "json"].filter(Boolean).join(".");
     files.appendChild(make("span", "What it shows: "));
     files.appendChild(blob(JSON.stringify(places, null, 1) + "\n", "application/json", name));
     files.appendChild(make("span", ". Files: "));
@@ -195,7 +201,7 @@
         files.appendChild(make("a", file, { href: base + "data/" + file }));
       });
     dialog.appendChild(files);
-    dialog.appendChild(make("h3", "With DuckDB, from anywhere that the site is"));
+    dialog.appendChild(make("h3", "With DuckDB"));
     dialog.appendChild(copyable(query()));
     dialog.addEventListener("close", function () {
       urls.forEach(function (url) { URL.revokeObjectURL(url); });

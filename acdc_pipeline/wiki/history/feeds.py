@@ -66,7 +66,7 @@ def _roles(roles: Sequence[Role]) -> str:
 
 
 def _circuit(circuit: CircuitChange) -> str:
-    size = "" if circuit.size is None else f"τ {circuit.size:g} "
+    size = "" if circuit.size is None else f"τ {circuit.size:g}: "
     text = f"{size}{pluralize(circuit.edges, 'edge')}"
     if circuit.compared_with is None:
         return text

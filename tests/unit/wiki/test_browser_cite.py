@@ -48,7 +48,7 @@ def downloaded(tab: Tab, dialog: Any) -> Any:
 
 def rows_of(site: Path, query: str) -> int:
     """The number of rows that a query of the window finds, by a reader of Parquet."""
-    file = re.search(r"data/(all\.\w+\.parquet)'", query)
+    file = re.search(r"/data/(all\.\w+\.parquet)'", query)
     assert file is not None
     where = query.partition("WHERE ")[2].partition("\n")[0].rstrip(";")
     filters = []
@@ -70,7 +70,7 @@ def test_a_head_is_cited_and_given_as_json(
     link = texts[2]
     assert link == f"{page.root}{HEAD}?v={model.data_version}"
     assert link in texts[0]
-    assert texts[1].startswith(f"@misc{{headwiki-{model.data_version},")
+    assert texts[1].startswith(f"@misc{{headwiki-zoo-attn-2l-a1.h3-{model.data_version},")
     assert "title = {a1.h3 in zoo:attn-2l}" in texts[1]
     measured = sum(bool(np.isfinite(s.values[1, 3])) for s in model.scores.values())
     assert rows_of(small_site, texts[3]) == measured
@@ -132,7 +132,7 @@ def test_a_link_says_whether_its_version_is_the_one_shown(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_window_and_the_changes_are_accessible_on_a_phone(tab: Callable[..., Tab], scheme: str):
-    page = tab("file", color_scheme=scheme, viewport={"width": 390, "height": 800})
+    page = tab("http", color_scheme=scheme, viewport={"width": 390, "height": 800})
     opened(page, f"{HEAD}?v=0123456789ab")
     assert Axe().run(page.page).response["violations"] == []
     assert page.page.evaluate("document.documentElement.scrollWidth") <= 390
