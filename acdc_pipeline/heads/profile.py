@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from acdc_pipeline.engine.forward import context_length
 from acdc_pipeline.graph import Node, head
 from acdc_pipeline.graph.edge import SLOTS
+from acdc_pipeline.heads.attribution_profile import attributions_plain
 from acdc_pipeline.heads.examples import (
     MOST_HEADS,
     TextRows,
@@ -51,8 +52,8 @@ class HeadProfile:
 
     Args:
         scores: a row for every score that a head has.
-        document: nulls, roles, near misses, warnings, summaries, partners, tokens, examples, the
-            use of experts and the attention between spans, as JSON data.
+        document: nulls, roles, near misses, warnings, summaries, partners, tokens, examples,
+            attributions, the use of experts and the attention between spans, as JSON data.
     """
 
     scores: tuple[HeadScore, ...]
@@ -108,7 +109,7 @@ def assemble_profile(
         "top_tokens": _tokens_plain(model.tokens, tokenizer),
         "attention": pattern_examples(weights, prompts, nodes, tokenizer).plain(),
         "snippets": snippets_plain(best, sources, tokenizer),
-        "typical": _typical(weights, prompts, model, task, roles, tokenizer, memory),
+        **_typical(weights, prompts, model, task, roles, tokenizer, memory),
     }
     used = expert_use(weights, prompts.clean, prompts.lengths, memory=memory)
     if used is not None:
@@ -141,7 +142,10 @@ def _typical(
     tokenizer: PreTrainedTokenizerBase | None,
     memory: int,
 ) -> dict[str, Any]:
-    """Examples of a habit of every head, and of the role of those that have one on the task."""
+    """Examples of a habit of every head, and of the role of those that have one on the task.
+
+    With the reasons for the attention in the first of each.
+    """
     means = {value.key: value.mean for value in (*model.values, *task.values)}
     (effects,) = (value.samples for value in task.values if value.score == "direct_effect")
     assert effects is not None
@@ -165,7 +169,10 @@ def _typical(
     if model.sequences is not None:
         pairs.append((random_candidates(model.sequences), on_tokens))
     found = [(c, find_typical(weights, c, wanted, memory=memory)) for c, wanted in pairs if wanted]
-    return typical_plain(found, tokenizer)
+    return {
+        "typical": typical_plain(found, tokenizer),
+        "attribution": attributions_plain(weights, prompts, found, tokenizer),
+    }
 
 
 def _summaries(

@@ -21,6 +21,7 @@ from acdc_pipeline.wiki.pattern_data import pattern_files
 from acdc_pipeline.wiki.processes import map_in_processes
 from acdc_pipeline.wiki.runs import read_full_runs
 from acdc_pipeline.wiki.site import Section, Site
+from acdc_pipeline.wiki.why_data import why_files
 
 Progress = Callable[[str, int, int], None]
 """Called with the current activity, the amount done and the total; 0 for an unknown total."""
@@ -131,7 +132,9 @@ def _write_batch(
         for path, content in render_pages("model", section, templates, job.only):
             writer.write(path, content)
         if job.only is None:
-            for path, content in chain(model_files(section.model), pattern_files(section.model)):
+            model = section.model
+            shards = model_files(model), pattern_files(model), why_files(model)
+            for path, content in chain.from_iterable(shards):
                 writer.write(path, content)
         else:
             entries |= job.before

@@ -17,6 +17,7 @@ from acdc_pipeline.heads.near_misses import NearMiss
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.specs.head_scores import ROLES
+from acdc_pipeline.wiki.attribution import Attributed, parse_attributions
 from acdc_pipeline.wiki.experts import ExpertUse
 from acdc_pipeline.wiki.typical import Typical, decode_square, parse_typical
 
@@ -170,6 +171,10 @@ class Profile:
         """Return places near the mean of what a head does; none in older profiles."""
         return list(parse_typical(self.document, node))
 
+    def attributions(self, node: str) -> list[Attributed]:
+        """Return why a head attends in the first text of each typical part; none in older ones."""
+        return list(parse_attributions(self.document, node))
+
     def snippets(self, node: str) -> list[Snippet]:
         """Return the snippets of a head, largest output first."""
         texts, heads = self.document["snippets"]["texts"], self.document["snippets"]["heads"]
@@ -227,6 +232,8 @@ def check_examples(profile: Profile) -> None:
             profile.snippets(node)
         for node in document.get("typical", {}).get("heads", {}):
             profile.typical(node)
+        for node in document.get("attribution", {}).get("heads", {}):
+            profile.attributions(node)
         _ = profile.span_attention, profile.low_nulls, profile.answer_logit
     except _MALFORMED as error:
         raise DamagedRun(f"not a profile: {error!r}", field="profile") from error

@@ -19,6 +19,7 @@ from acdc_pipeline.wiki.pages.head_examples import (
 )
 from acdc_pipeline.wiki.pages.head_scores import ScoreTables
 from acdc_pipeline.wiki.pages.head_typical import typical_data
+from acdc_pipeline.wiki.pages.head_why import why_data
 from acdc_pipeline.wiki.pages.statement import make_statement
 from acdc_pipeline.wiki.pages.sure import describe_certainty
 from acdc_pipeline.wiki.site import Section
@@ -59,6 +60,7 @@ class HeadPage(SectionPage[HeadIndex]):
         name = head_name(*place)
         trail = (("Models", "m/index.html"), (model.title, f"m/{model.slug}/index.html"))
         statement = make_statement(model, place)
+        partners = partner_rows(model, place)
         circuits = [
             _circuit(section, series, find_agreement(series, others), name)
             for series, *others in model.circuits.values()
@@ -87,7 +89,8 @@ class HeadPage(SectionPage[HeadIndex]):
             "circuits": circuits,
             "edge_scores": _explain_scores([model.circuits[c["task"]][0] for c in circuits]),
             "where": span_rows(section, place),
-            "partners": partner_rows(model, place),
+            "partners": partners,
+            "why": why_data(model, place, statement, partners),
             "patterns": pattern_rows(model, place),
             "snippets": snippet_rows(model, place),
             "directions": direction_rows(model, place),

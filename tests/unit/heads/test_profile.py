@@ -150,6 +150,35 @@ def test_compiled_induction_the_readers_of_the_previous_token_head_are_known():
     assert max(partners["q"][0][1], partners["v"][0][1]) < 0.05
 
 
+def test_compiled_induction_attends_for_what_the_previous_token_head_wrote():
+    (one,) = profiled("compiled-induction").document["attribution"]["heads"]["a1.h2"]
+    assert one["metric"] == "induction@1"
+    # in the first copy stands what the query's token was followed by
+    assert one["query"][0] - one["key"][0] == model_profile("compiled-induction").period - 1
+    (source, value), *_ = one["by_key"]
+    assert source == "a0.h1"
+    assert value > 0.8 * one["score"] > 0
+    assert one["by_query"][0][0] == "token"
+    assert one["pairs"]["query"][0] == "token"
+    assert one["pairs"]["values"][0][one["pairs"]["key"].index("a0.h1")] > 0.8 * one["score"]
+    assert one["by_value"][0][0] == "token"
+    assert one["by_token"][0][:2] == one["key"]
+    assert one["raises"][0][0] == one["key"][1]
+
+
+def test_attributed_output_has_the_direct_effect_of_the_typical_place():
+    document = profiled("compiled-backup").document
+    places = document["typical"]["heads"]
+    compared = 0
+    for name, found in document["attribution"]["heads"].items():
+        for one in found:
+            if one["metric"].startswith("direct_effect"):
+                (place,) = (p for p in places[name] if p["metric"] == one["metric"])
+                assert one["answer"][1] == pytest.approx(place["texts"][0]["value"], abs=1e-3)
+                compared += 1
+    assert compared > 0
+
+
 def measured(profile: ModelProfile) -> Measurements:
     return Measurements.of(profile.values, profile.nulls, profile.answer_logits)
 

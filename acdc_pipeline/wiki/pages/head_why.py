@@ -1,0 +1,144 @@
+"""Why a head looks where its page shows it looking, and what feeds its queries, keys and values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import exp
+
+from acdc_pipeline.graph.edge import SLOTS, Slot
+from acdc_pipeline.heads.source_names import BIAS, NOT_NODES, REST
+from acdc_pipeline.wiki.attribution import Attributed, Parts
+from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
+from acdc_pipeline.wiki.page import Data
+from acdc_pipeline.wiki.pages.statement import Statement, find_typical
+from acdc_pipeline.wiki.text import format_fixed, format_number, format_percent, format_signed
+
+_MOST_REASONS = 3
+"""Sources named in the sentence, and in each row."""
+
+_LEAST_REASON = 0.1
+"""Share of the score from which a source is named in the sentence."""
+
+_LEAST_AGAINST = 0.2
+"""Share of the score from which a source that speaks against the key is named."""
+
+_SHORT = {BIAS: "biases"}
+_FEEDS: dict[Slot, str] = {"q": "queries", "k": "keys", "v": "values"}
+
+Piece = tuple[str, str]
+"""A text, and what it is: `head`, `token`, or nothing."""
+
+
+def why_data(
+    model: Model, place: HeadIndex, statement: Statement, partners: Sequence[tuple[str, str, float]]
+) -> Data | None:
+    """Return sentence and rows; None for profiles without attributions.
+
+    Args:
+        partners: slot, earlier head and composition by the weights.
+    """
+    shown = find_typical(model, place, statement.example)
+    metric = None if shown is None else shown.metric
+    found = (one for p in model.profiles for one in p.attributions(head_name(*place)))
+    one = next((one for one in found if one.metric == metric), None)
+    if one is None:
+        return None
+    by_weights = {slot: (node, value) for slot, node, value in partners}
+    return {
+        "metric": one.metric,
+        "pieces": [*_sentence(one), *_written(one)],
+        "score": format_fixed(one.score),
+        "times": format_number(exp(min(one.score, 30.0)), 2) if one.score > 0 else None,
+        "rows": [
+            {
+                "slot": slot,
+                "what": _FEEDS[slot],
+                "bars": _bars(one.parts[slot], as_share=slot == "v"),
+                "partner": by_weights.get(slot),
+            }
+            for slot in SLOTS
+            if one.parts[slot]
+        ],
+    }
+
+
+def _sentence(one: Attributed) -> list[Piece]:
+    """Say why the key is looked at: the sources with most of the score, and those against it."""
+    key = [(name, value) for name, value in one.parts["k"] if name != REST]
+    size = abs(one.score)
+    reasons = [part for part in key if part[1] >= _LEAST_REASON * size and part[1] > 0]
+    against = [part for part in key if -part[1] >= _LEAST_AGAINST * size and part[1] < 0]
+    of = f" of {format_fixed(one.score)}" if one.score > 0 else ""
+    opening: list[Piece] = [("From ", ""), (one.query[1], "token")]
+    share = f" ({format_percent(one.weight)} of its attention)"
+    if one.score > 0:
+        opening += [
+            (" it looks at ", ""),
+            (one.key[1], "token"),
+            (f"{share} more than elsewhere", ""),
+        ]
+        because = " because of "
+    else:
+        opening += [(" to ", ""), (one.key[1], "token")]
+        below = format_fixed(-one.score)
+        opening.append((f"{share} its score is {below} below the mean of other keys", ""))
+        because = "; for it speaks "
+    if not reasons:
+        return [*opening, (": many sources add a little each. ", "")]
+    pieces = [*opening, (because, ""), *_reasons(reasons[:_MOST_REASONS], of), (". ", "")]
+    if against:
+        pieces += [("Against it: ", ""), *_reasons(against[:1], ""), (". ", "")]
+    return pieces
+
+
+def _reasons(parts: Sequence[tuple[str, float]], of: str) -> Iterable[Piece]:
+    """`what a0.h3 wrote there (+2.30 of 3.90), its token (+1.10) and biases (+0.20)`."""
+    for number, (name, value) in enumerate(parts):
+        if number:
+            yield (" and " if number == len(parts) - 1 else ", "), ""
+        what = NOT_NODES.get(name)
+        if what is None:
+            yield "what ", ""
+            yield name, "head" if name[0] == "a" else ""
+            yield " wrote there", ""
+        else:
+            yield what, ""
+        yield f" ({format_signed(value)}{of if not number else ''})", ""
+
+
+def _written(one: Attributed) -> list[Piece]:
+    """Say what the head writes for the query: where it is read, and what it does to logits."""
+    if not one.tokens or not one.raises or not one.lowers:
+        return []
+    at, token, share = one.tokens[0]
+    pieces: list[Piece] = [("What it writes is ", ""), (format_percent(share), "")]
+    if at == one.key[0]:
+        pieces.append((" from there", ""))
+    else:
+        pieces += [(" from ", ""), (token, "token")]
+    (up, gain), (down, loss) = one.raises[0], one.lowers[0]
+    pieces += [("; it raises ", ""), (up, "token"), (f" most ({format_signed(gain)}), lowers ", "")]
+    pieces += [(down, "token"), (f" most ({format_signed(loss)})", "")]
+    if one.answer is not None:
+        answer, effect = one.answer
+        pieces += [
+            ("; ", ""),
+            (answer, "token"),
+            (f" over wrong answers {format_signed(effect)}", ""),
+        ]
+    return [*pieces, (".", "")]
+
+
+def _bars(parts: Parts, *, as_share: bool) -> list[Data]:
+    largest = max(abs(value) for _, value in parts) or 1.0
+    named = [part for part in parts if part[0] != REST][:_MOST_REASONS]
+    return [
+        {
+            "name": _SHORT.get(name, name),
+            "is_head": name[0] == "a",
+            "value": format_percent(value) if as_share else format_signed(value),
+            "width": round(100 * abs(value) / largest),
+            "negative": value < 0,
+        }
+        for name, value in named
+    ]
