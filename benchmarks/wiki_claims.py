@@ -21,6 +21,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from benchmarks.why_claims import check_why
+
 PLACES = {
     "the token that followed the current one before": "induction",
     "the earlier occurrence of the current token": "duplicate_token",
@@ -83,8 +85,10 @@ def find_contradictions(store: Path, site: Path) -> tuple[int, list[str]]:
         folder = site / "m" / folders[model]
         for name, values in scores.items():
             heads += 1
-            sentence, intro, sure = _read(folder / f"{name}.html")
+            page = folder / f"{name}.html"
+            sentence, intro, sure = _read(page)
             wrong = [
+                *check_why(page.read_text(encoding="utf-8"), name, profiles),
                 *_check_sentence(sentence, name, values, profiles),
                 *_check_effects(sentence, values, profiles),
                 *_check_certainty(sure, sentence, name, rows[name], profiles),

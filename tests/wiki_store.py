@@ -160,6 +160,7 @@ def profile_record(
         "attention": _attention(shown, draw),
         "snippets": _snippets(shape, task, draw),
         "typical": _typical(shape, mine, draw),
+        "attribution": _attribution(shape),
     }
     return RunRecord(
         spec=run_spec(shape, task, PROFILE),
@@ -201,6 +202,39 @@ def _attention(nodes: Sequence[Node], draw: np.random.Generator) -> dict[str, An
         return base64.b64encode(np.rint(255 * weights).astype(np.uint8).tobytes()).decode()
 
     return {"texts": texts, "patterns": {str(node): [pattern(), pattern()] for node in nodes}}
+
+
+def _attribution(shape: Shape) -> Any:
+    """Sources that differ between heads, in a text of `_typical`; nothing more is drawn."""
+    found = {}
+    for node in _heads(shape):
+        layer, index = node.layer or 0, node.head or 0
+        earlier = [f"a{layer - 1}.h{i}" for i in range(min(3, shape.n_heads))] if layer else []
+        sources = ["token", "position", *earlier, "bias"]
+        values = [
+            [round((0.3 + 0.1 * index) * (len(sources) - i - k), 2) for k in range(len(sources))]
+            for i in range(len(sources))
+        ]
+        columns = [round(sum(column), 2) for column in zip(*values, strict=True)]
+        by_key = sorted(zip(sources, columns, strict=True), key=lambda part: -abs(part[1]))
+        effects = [[f" {word}", 2.5 - i / 2] for i, word in enumerate(WORDS[1:5])]
+        found[str(node)] = [
+            {
+                "metric": "induction@1",
+                "query": [20, " drink"],
+                "key": [6, " the"],
+                "weight": 0.5,
+                "score": round(sum(columns), 2),
+                "by_query": [[s, round(sum(v), 2)] for s, v in zip(sources, values, strict=True)],
+                "by_key": [list(part) for part in by_key],
+                "pairs": {"query": sources, "key": sources, "values": values},
+                "by_value": [[sources[0], 0.7], [sources[-1], 0.3]],
+                "by_token": [[6, " the", 0.8], [0, "<bos>", 0.2]],
+                "raises": effects,
+                "lowers": [[word, -value] for word, value in effects],
+            }
+        ]
+    return {"version": 1, "heads": found, "left_out": []}
 
 
 def _typical(shape: Shape, grids: dict[str, np.ndarray], draw: np.random.Generator) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,6 +36,9 @@ MOST_SOURCES = 8
 
 MOST_TOKENS = 4
 """The number of tokens named: those read, those raised and those lowered."""
+
+_LEAST_EFFECT = 1e-4
+"""The effect on a logit from which a token is named."""
 
 _COLUMNS = 8192
 """Columns of the unembedding that are multiplied at once."""
@@ -85,6 +89,7 @@ def attributions_plain(
                 plain[name] = [
                     [text, _short(value)]
                     for text, value in zip(texts, values[index].tolist(), strict=True)
+                    if abs(value) > _LEAST_EFFECT
                 ]
             if index in answers:
                 token, effect = answers[index]
@@ -112,6 +117,11 @@ def _plain(
     def place(position: int) -> list[Any]:
         return [position, *token_texts(tokenizer, [int(row[position])])]
 
+    sides = []
+    for names, found in ((one.rows, one.by_query), (one.columns, one.by_key)):
+        # without the others where all sources are named
+        sides.append(list(names if len(found) >= len(names) else names[:-1]))
+    pairs = one.pairs[: len(sides[0]), : len(sides[1])]
     strongest = one.by_token.abs().argsort(descending=True, stable=True)[:MOST_TOKENS].tolist()
     return {
         "query": place(query),
@@ -121,9 +131,9 @@ def _plain(
         "by_query": _by_source(one.by_query),
         "by_key": _by_source(one.by_key),
         "pairs": {
-            "query": list(one.rows),
-            "key": list(one.columns),
-            "values": [[_short(value) for value in values] for values in one.pairs.tolist()],
+            "query": sides[0],
+            "key": sides[1],
+            "values": [_rounded(values, float(pairs.abs().max())) for values in pairs.tolist()],
         },
         "by_value": _by_source(one.by_value),
         "by_token": [
@@ -136,9 +146,19 @@ def _plain(
 def _by_source(found: Mapping[str, float]) -> list[list[Any]]:
     """The largest contributions, and the sum of all others as `REST`."""
     order = sorted(found, key=lambda name: -abs(found[name]))
-    named = [[name, _short(found[name])] for name in order[:MOST_SOURCES]]
-    others = [found[name] for name in order[MOST_SOURCES:]]
-    return [*named, [REST, _short(sum(others))]] if others else named
+    values = [found[name] for name in order]
+    if len(order) > MOST_SOURCES:
+        order = [*order[:MOST_SOURCES], REST]
+        values = [*values[:MOST_SOURCES], sum(values[MOST_SOURCES:])]
+    largest = max(map(abs, values), default=0.0)
+    rounded = zip(order, _rounded(values, largest), strict=True)
+    return [[name, value] for name, value in rounded if value]
+
+
+def _rounded(values: Iterable[float], largest: float) -> list[float]:
+    """Round to five digits of the largest; what is 0 but for rounding becomes 0."""
+    digits = 4 - math.floor(math.log10(largest)) if largest > 0 else 0
+    return [round(value, digits) + 0.0 for value in values]
 
 
 def _short(value: float) -> float:

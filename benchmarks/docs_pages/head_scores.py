@@ -107,6 +107,48 @@ several shapes, each role in at most 1 % of heads.
 |---|---|---|---|
 """
 
+_WHY = """
+## Why a head attends
+
+A profile decomposes the attention from the query of the first typical text of each head
+([data-formats.md](data-formats.md), `attribution`); the wiki shows it under *Why it looks there*.
+With the scales of norms frozen at the run, queries and keys are affine in the stream, and an
+attention score $s(q, k)$ is a sum over pairs of what the query reads and what the key reads
+(Elhage et al. 2021, A Mathematical Framework for Transformer Circuits, on QK circuits; Kamath et
+al. 2025, Tracing Attention Computation Through Feature Interactions: QK attributions, with features
+in place of nodes). Softmax is blind to what is added to all scores of a query, so that what is
+decomposed is a contrast, the score of one key above the mean of the other $n - 1$ keys seen:
+
+$$C = s(q, k^*) - \\frac{1}{n-1} \\sum_{k \\ne k^*} s(q, k) =
+\\frac{1}{n-1} \\sum_{k \\ne k^*} \\ln \\frac{A[q, k^*]}{A[q, k]} = \\sum_{i, j} C_{ij}$$
+
+$$C_{ij} = \\frac{1}{\\sqrt{d}} \\sum_k c_k \\; q_i R_q \\cdot (k_j(k) - \\overline{k_j}) R_k,\\quad
+c_{k^*} = 1,\\; c_{k \\ne k^*} = \\frac{-1}{n-1}$$
+
+$q_i$ and $k_j(k)$ are what sources $i$ and $j$ add to the query and to the key at $k$; $R$ rotates
+(1 without rotation). $k^*$ is the key with the most attention of those that the score is about, and
+of all where it is about none. The mean is uniform: weighted by attention it would set a head that
+rests on the first token against that token alone.
+
+Sources are `token` and `position` (both embeddings), every earlier head, mixer and MLP (a mixture
+of experts is one), `bias` (of attention outputs, of the norm and of the slot), and `distance`.
+Where keys are rotated, what is the same in all keys still gives other scores at other distances:
+$\\overline{k_j}$ is the mean of a source's keys before rotation, over the keys seen, and the sum of
+what these means give is `distance`. ALiBi counts as `distance` too, of query and key alike. Norms
+of queries and keys are frozen like all others. With a soft cap, $C$ is that of scores before it,
+and the form with $\\ln A$ does not hold. Sinks take the same from all keys. Where projections are
+clipped, and in differential attention, scores are no such sum: those layers are left out, and
+`left_out` says why.
+
+Contributions of a side add up to $C$, as do all pairs; tests compare the sum with the patterns of
+the bridge. Values are decomposed alike: a source's share is the part of the head's output at the
+query, along that output itself, that its values give under the same attention, so that shares sum
+to 1. The tokens raised and lowered are those with the largest direct effects of that output on
+their logits, above the mean over the vocabulary. An attribution says what a score is made of on one
+text. It does not say what would happen without a source: what is removed changes the norms, and
+what later heads read.
+"""
+
 
 def page_text() -> str:
     """The whole page, in Markdown."""
@@ -117,6 +159,7 @@ def page_text() -> str:
         parts += [_score(score) for score in SCORES.values() if score.family == family]
     parts.append("\n" + _roles_beginning())
     parts += [_role(role) for role in ROLES.values()]
+    parts.append(_WHY)
     return "".join(parts)
 
 

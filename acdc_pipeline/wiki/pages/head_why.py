@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import exp
 
 from acdc_pipeline.graph.edge import SLOTS, Slot
 from acdc_pipeline.heads.source_names import BIAS, NOT_NODES, REST
@@ -11,7 +10,7 @@ from acdc_pipeline.wiki.attribution import Attributed, Parts
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
 from acdc_pipeline.wiki.page import Data
 from acdc_pipeline.wiki.pages.statement import Statement, find_typical
-from acdc_pipeline.wiki.text import format_fixed, format_number, format_percent, format_signed
+from acdc_pipeline.wiki.text import format_fixed, format_percent, format_signed
 
 _MOST_REASONS = 3
 """Sources named in the sentence, and in each row."""
@@ -47,8 +46,6 @@ def why_data(
     return {
         "metric": one.metric,
         "pieces": [*_sentence(one), *_written(one)],
-        "score": format_fixed(one.score),
-        "times": format_number(exp(min(one.score, 30.0)), 2) if one.score > 0 else None,
         "rows": [
             {
                 "slot": slot,
@@ -66,33 +63,32 @@ def _sentence(one: Attributed) -> list[Piece]:
     """Say why the key is looked at: the sources with most of the score, and those against it."""
     key = [(name, value) for name, value in one.parts["k"] if name != REST]
     size = abs(one.score)
-    reasons = [part for part in key if part[1] >= _LEAST_REASON * size and part[1] > 0]
-    against = [part for part in key if -part[1] >= _LEAST_AGAINST * size and part[1] < 0]
-    of = f" of {format_fixed(one.score)}" if one.score > 0 else ""
-    opening: list[Piece] = [("From ", ""), (one.query[1], "token")]
-    share = f" ({format_percent(one.weight)} of its attention)"
-    if one.score > 0:
-        opening += [
-            (" it looks at ", ""),
-            (one.key[1], "token"),
-            (f"{share} more than elsewhere", ""),
-        ]
-        because = " because of "
-    else:
-        opening += [(" to ", ""), (one.key[1], "token")]
-        below = format_fixed(-one.score)
-        opening.append((f"{share} its score is {below} below the mean of other keys", ""))
-        because = "; for it speaks "
-    if not reasons:
-        return [*opening, (": many sources add a little each. ", "")]
-    pieces = [*opening, (because, ""), *_reasons(reasons[:_MOST_REASONS], of), (". ", "")]
+    reasons = [part for part in key if part[1] > 0 and part[1] >= _LEAST_REASON * size]
+    against = [part for part in key if part[1] < 0 and -part[1] >= _LEAST_AGAINST * size]
+    looked: Piece = ("itself", "") if one.key[0] == one.query[0] else (one.key[1], "token")
+    where = "above" if one.score > 0 else "below"
+    pieces = [
+        ("From ", ""),
+        (one.query[1], "token"),
+        (" it gives ", ""),
+        looked,
+        (
+            f" {format_percent(one.weight)} of its attention: its score there is "
+            f"{format_fixed(size)} {where} the mean of other tokens",
+            "",
+        ),
+    ]
+    if reasons:
+        pieces.append((", because of " if one.score > 0 else ", in spite of ", ""))
+        pieces += _reasons(reasons[:_MOST_REASONS])
+    pieces.append((". ", ""))
     if against:
-        pieces += [("Against it: ", ""), *_reasons(against[:1], ""), (". ", "")]
+        pieces += [("Against it: ", ""), *_reasons(against[:1]), (". ", "")]
     return pieces
 
 
-def _reasons(parts: Sequence[tuple[str, float]], of: str) -> Iterable[Piece]:
-    """`what a0.h3 wrote there (+2.30 of 3.90), its token (+1.10) and biases (+0.20)`."""
+def _reasons(parts: Sequence[tuple[str, float]]) -> Iterable[Piece]:
+    """`what a0.h3 wrote there (+2.30), its token (+1.10) and biases (+0.20)`."""
     for number, (name, value) in enumerate(parts):
         if number:
             yield (" and " if number == len(parts) - 1 else ", "), ""
@@ -100,10 +96,9 @@ def _reasons(parts: Sequence[tuple[str, float]], of: str) -> Iterable[Piece]:
         if what is None:
             yield "what ", ""
             yield name, "head" if name[0] == "a" else ""
-            yield " wrote there", ""
+            yield f" wrote there ({format_signed(value)})", ""
         else:
-            yield what, ""
-        yield f" ({format_signed(value)}{of if not number else ''})", ""
+            yield f"{what} ({format_signed(value)})", ""
 
 
 def _written(one: Attributed) -> list[Piece]:

@@ -181,7 +181,8 @@ def test_build_of_heads_without_circuits_and_of_circuits_without_heads(tmp_path:
     record = wiki_store.profile_record(TINY[1], "ioi", grids, draw)
     assert record.profile is not None
     # as profiles of earlier versions are
-    older = {key: part for key, part in record.profile.items() if key != "typical"}
+    new = ("typical", "attribution")
+    older = {key: part for key, part in record.profile.items() if key not in new}
     store.commit(dataclasses.replace(record, profile=older))
     out = build(store, tmp_path / "site", jobs=1).out
     bare = (out / "m" / "zoo-attn-2l" / "a0.h1.html").read_text()
@@ -191,6 +192,7 @@ def test_build_of_heads_without_circuits_and_of_circuits_without_heads(tmp_path:
     assert "No circuit was searched for in this model." in profiled
     assert "the profile is of an earlier version" in profiled
     assert 'id="shown"' not in profiled
+    assert 'id="why"' not in profiled
 
 
 @pytest.mark.parametrize("present", ["letter.txt", ".hidden"])

@@ -91,6 +91,25 @@ def test_no_sentence_of_a_profiled_model_is_contradicted_by_its_data(profiled: t
     assert all('id="shown"' in page and "direct_effect" not in page for page in pages)
 
 
+def test_reasons_beside_other_sources_are_contradicted(profiled: tuple[Path, Path]):
+    """Of every head one number of its pairs is changed after the pages were made."""
+    store, site = profiled
+    (path,) = (store / "runs").glob("*/profile.json")
+    content = path.read_text()
+    document = json.loads(content)
+    changed = document["attribution"]["heads"]
+    assert len(changed) == 8
+    for found in changed.values():
+        for one in found:
+            one["pairs"]["values"][0][0] += 0.1
+    try:
+        path.write_text(json.dumps(document))
+        _, contradictions = find_contradictions(store, site)
+    finally:
+        path.write_text(content)
+    assert {one.split()[1] for one in contradictions} == {f"{name}:" for name in changed}
+
+
 def test_pages_beside_other_data_are_contradicted(profiled: tuple[Path, Path]):
     """What the check compares with is changed after the pages were made."""
     store, site = profiled

@@ -147,6 +147,7 @@ def test_token_ids_in_a_snippet_are_apart():
             }
         },
         {"top_tokens": None},
+        {"attribution": {"version": 1, "heads": {"a1.h0": [{"metric": "sink@1"}]}}},
         {"typical": {"texts": [], "heads": {"a1.h0": [{"texts": []}]}}},
         {
             "typical": {

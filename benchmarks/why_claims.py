@@ -1,0 +1,130 @@
+"""Compare what pages say of why a head attends with the profiles in the store.
+
+Part of `python -m benchmarks.wiki_claims`: sentence and bars are read from the page, and their
+numbers computed again from the pairs of sources and from the stored patterns.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from collections.abc import Iterator
+from typing import Any
+
+ROUNDING = 0.006
+"""Half of the last digit shown, and a little for the digits stored."""
+
+_SENTENCE = re.compile(
+    r"From (.*?) it gives (.*?) (\S+\s?%) of its attention: its score there is (\S+) (above|below) "
+    r"the mean of other tokens(?:, (?:because of|in spite of) (.*?))?\. "
+    r"(?:Against it: (.*?)\. )?(?:What it writes is (\S+\s?%) from (.*?);|$)",
+    re.S,
+)
+_PART = re.compile(
+    r"(?:what (\S+) wrote there|(its token|its position|how far away it is|biases)) \((\S+)\)"
+)
+_NAMES = {
+    "its token": "token",
+    "its position": "position",
+    "how far away it is": "distance",
+    "biases": "bias",
+}
+_SLOTS = {"queries": "by_query", "keys": "by_key", "values": "by_value"}
+
+
+def check_why(page: str, name: str, profiles: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the contradictions of a page, which has no such section where nothing is stored."""
+    stored = [
+        (one, profile)
+        for profile in profiles
+        for one in profile.get("attribution", {}).get("heads", {}).get(name, ())
+    ]
+    section = re.search(
+        r'<h2 id="why">.*?<p>(.*?)<dl class="why">(.*?)</dl>(.*?)</summary>', page, re.S
+    )
+    if section is None:
+        if stored:
+            yield "the profile says why it attends, and the page does not"
+        return
+    sentence, rows, after = section.groups()
+    metric = html.unescape(re.findall(r'data-metric="(.*?)"', after)[0])
+    one, profile = next((one, p) for one, p in stored if one["metric"] == metric)
+    text = html.unescape(re.sub(r"<.*?>", "", sentence))
+    said = _SENTENCE.match(text)
+    if said is None:
+        yield f"the sentence is not understood: {text}"
+        return
+    yield from _check_score(said, one)
+    yield from _check_weight(_number(said[3]), one, name, profile)
+    yield from _check_bars(rows, one)
+
+
+def _number(text: str) -> float:
+    text = text.replace("−", "-").replace("+", "").replace(",", "").strip()
+    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+
+
+def _off(said: float, value: float) -> bool:
+    return abs(said - value) > ROUNDING + 1e-3 * abs(value)
+
+
+def _check_score(said: re.Match[str], one: dict[str, Any]) -> Iterator[str]:
+    """The score is the sum of all pairs, and a source of the key the sum of its column."""
+    pairs = one["pairs"]
+    score = _number(said[4]) * (1 if said[5] == "above" else -1)
+    total = sum(map(sum, pairs["values"]))
+    if _off(score, total):
+        yield f"the score {score} is not the sum of its pairs {total:.3f}"
+    columns = {key: sum(row[at] for row in pairs["values"]) for at, key in enumerate(pairs["key"])}
+    parts = [_PART.findall(part or "") for part in (said[6], said[7])]
+    for node, other, value in (found for part in parts for found in part):
+        source = node or _NAMES[other]
+        if source not in columns:
+            yield f"{source} is none of the largest sources"
+        elif _off(_number(value), columns[source]):
+            yield f"{value} of {source} is not {columns[source]:.3f}"
+    for_it = [_number(value) for *_, value in parts[0]]
+    if any(value <= 0 for value in for_it) or any(_number(v) >= 0 for *_, v in parts[1]):
+        yield "a source speaks for the key, and is said to speak against it, or the reverse"
+    named = [value for key, value in columns.items() if key != "rest"]
+    if for_it and max(for_it) < max(named) - ROUNDING:
+        yield f"the largest source has {max(named):.3f}, the largest said {max(for_it)}"
+
+
+def _check_weight(
+    weight: float, one: dict[str, Any], name: str, profile: dict[str, Any]
+) -> Iterator[str]:
+    """The attention is that of the pattern of the text, where the key is shown."""
+    typical = profile["typical"]
+    (found,) = (t for t in typical["heads"][name] if t["metric"] == one["metric"])
+    place = found["texts"][0]
+    text = typical["texts"][place["text"]]
+    if text["at"][place["query"]] != one["query"][0]:
+        yield "the query is not that of the text shown"
+    if one["key"][0] not in text["at"]:
+        return
+    weights = base64.b64decode(place["weights"])
+    key = text["at"].index(one["key"][0])
+    if abs(weights[key] / 255 - weight) > ROUNDING:
+        yield f"{weight} of its attention is {weights[key] / 255:.3f}"
+    if text["tokens"][key] != one["key"][1]:
+        yield "the token looked at is another one in the text"
+    about = [k for q, k in text["cells"].get(one["metric"], ()) if q == place["query"]]
+    if about and key not in about:
+        yield "the token looked at is none of those marked"
+
+
+def _check_bars(rows: str, one: dict[str, Any]) -> Iterator[str]:
+    for what, bars in re.findall(r"<dt>Feeds its (\w+)<dd>(.*?)</div>", rows, re.S):
+        found = dict(one[_SLOTS[what]])
+        shown = re.findall(r"<span.*?>(.*?)</span>", bars, re.S)
+        values = []
+        for bar in shown:
+            name, value = re.sub(r"<.*?>", "", bar).replace("biases", "bias").split(maxsplit=1)
+            values.append(abs(_number(value)))
+            if _off(_number(value), found[name]):
+                yield f"{value} of {name} for its {what} is not {found[name]}"
+        most = max(abs(value) for source, value in found.items() if source != "rest")
+        if _off(max(values), most):
+            yield f"the largest source of its {what} has {most}, of those shown {max(values)}"
