@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 ROUNDING = 0.006
@@ -33,8 +35,17 @@ _NAMES = {
 _SLOTS = {"queries": "by_query", "keys": "by_key", "values": "by_value"}
 
 
-def check_why(page: str, name: str, profiles: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield the contradictions of a page, which has no such section where nothing is stored."""
+def read_shard(path: Path) -> Any:
+    """The data of a script that a page loads."""
+    content = path.read_text(encoding="ascii")
+    return json.loads(content[content.index(",") + 1 : content.rindex(")")])
+
+
+def check_why(page: str, name: str, profiles: list[dict[str, Any]], shard: Any) -> Iterator[str]:
+    """Yield the contradictions of a page, which has no such section where nothing is stored.
+
+    `shard` has the tables of pairs of the model.
+    """
     stored = [
         (one, profile)
         for profile in profiles
@@ -48,7 +59,7 @@ def check_why(page: str, name: str, profiles: list[dict[str, Any]]) -> Iterator[
             yield "the profile says why it attends, and the page does not"
         return
     sentence, rows, after = section.groups()
-    metric = html.unescape(re.findall(r'data-metric="(.*?)"', after)[0])
+    metric = shard["heads"][name][int(re.findall(r'data-number="(\d+)"', after)[0])]["m"]
     one, profile = next((one, p) for one, p in stored if one["metric"] == metric)
     text = html.unescape(re.sub(r"<.*?>", "", sentence))
     said = _SENTENCE.match(text)

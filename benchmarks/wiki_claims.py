@@ -21,7 +21,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from benchmarks.why_claims import check_why
+from benchmarks.why_claims import check_why, read_shard
 
 PLACES = {
     "the token that followed the current one before": "induction",
@@ -83,12 +83,13 @@ def find_contradictions(store: Path, site: Path) -> tuple[int, list[str]]:
                 rows.setdefault(name, {})[row["metric"]] = row
         profiles = [json.loads((run / "profile.json").read_text()) for run in runs]
         folder = site / "m" / folders[model]
+        shard = read_shard(site / "data" / "why" / f"{folders[model]}.js")
         for name, values in scores.items():
             heads += 1
             page = folder / f"{name}.html"
             sentence, intro, sure = _read(page)
             wrong = [
-                *check_why(page.read_text(encoding="utf-8"), name, profiles),
+                *check_why(page.read_text(encoding="utf-8"), name, profiles, shard),
                 *_check_sentence(sentence, name, values, profiles),
                 *_check_effects(sentence, values, profiles),
                 *_check_certainty(sure, sentence, name, rows[name], profiles),

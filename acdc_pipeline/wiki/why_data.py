@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from acdc_pipeline.wiki.attribution import Attributed
 from acdc_pipeline.wiki.model_data import encode_script
 from acdc_pipeline.wiki.models import Model, head_name
 from acdc_pipeline.wiki.text import show_token
@@ -20,20 +21,33 @@ def why_files(model: Model) -> Iterator[tuple[str, bytes]]:
 
 
 def why_document(model: Model) -> dict[str, Any]:
-    """Return by head and metric the pairs of sources, what is read where, and token effects."""
-    heads: dict[str, dict[str, Any]] = {}
-    for place in model.places:
-        name = head_name(*place)
-        for profile in model.profiles:
-            for one in profile.attributions(name):
-                query, key, rows = one.pairs
-                plain = {
-                    "q": query,
-                    "k": key,
-                    "s": [round(value, 2) for row in rows for value in row],
-                    "t": [(at, show_token(text), round(v, 2)) for at, text, v in one.tokens],
-                    "up": [(show_token(text), round(value, 2)) for text, value in one.raises],
-                    "down": [(show_token(text), round(value, 2)) for text, value in one.lowers],
-                }
-                heads.setdefault(name, {}).setdefault(one.metric, plain)
+    """Return by head, and in the order of `model_attributions`, the pairs of sources, what is read where, and token effects."""
+    heads = {
+        name: [_plain(one) for one in found]
+        for place in model.places
+        for name in (head_name(*place),)
+        if (found := model_attributions(model, name))
+    }
     return {"heads": heads}
+
+
+def model_attributions(model: Model, name: str) -> list[Attributed]:
+    """Return the attributions of a head: for each metric that of the first profile with one."""
+    found: dict[str, Attributed] = {}
+    for profile in model.profiles:
+        for one in profile.attributions(name):
+            found.setdefault(one.metric, one)
+    return list(found.values())
+
+
+def _plain(one: Attributed) -> dict[str, Any]:
+    query, key, rows = one.pairs
+    return {
+        "m": one.metric,
+        "q": query,
+        "k": key,
+        "s": [round(value, 2) for row in rows for value in row],
+        "t": [(at, show_token(text), round(share, 2)) for at, text, share in one.tokens],
+        "up": [(show_token(text), round(value, 2)) for text, value in one.raises],
+        "down": [(show_token(text), round(value, 2)) for text, value in one.lowers],
+    }

@@ -95,7 +95,7 @@
       if (asked || !place.open) return;
       asked = true;
       wikiGet("why/" + root.model, function (all) {
-        fill(place, all.heads[root.head][place.dataset.metric]);
+        fill(place, all.heads[root.head][place.dataset.number]);
       }, function () { place.appendChild(make("p", "", "The data file is missing.")); });
     });
   });

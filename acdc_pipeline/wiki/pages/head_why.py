@@ -11,6 +11,7 @@ from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
 from acdc_pipeline.wiki.page import Data
 from acdc_pipeline.wiki.pages.statement import Statement, find_typical
 from acdc_pipeline.wiki.text import format_fixed, format_percent, format_signed
+from acdc_pipeline.wiki.why_data import model_attributions
 
 _MOST_REASONS = 3
 """Sources named in the sentence, and in each row."""
@@ -38,13 +39,14 @@ def why_data(
     """
     shown = find_typical(model, place, statement.example)
     metric = None if shown is None else shown.metric
-    found = (one for p in model.profiles for one in p.attributions(head_name(*place)))
-    one = next((one for one in found if one.metric == metric), None)
-    if one is None:
+    found = model_attributions(model, head_name(*place))
+    number = next((i for i, one in enumerate(found) if one.metric == metric), None)
+    if number is None:
         return None
+    one = found[number]
     by_weights = {slot: (node, value) for slot, node, value in partners}
     return {
-        "metric": one.metric,
+        "number": number,
         "pieces": [*_sentence(one), *_written(one)],
         "rows": [
             {
