@@ -21,7 +21,7 @@ def why_files(model: Model) -> Iterator[tuple[str, bytes]]:
 
 
 def why_document(model: Model) -> dict[str, Any]:
-    """Return by head, and in the order of `model_attributions`, the pairs of sources, what is read where, and token effects."""
+    """Return by head, in the order of `model_attributions`, pairs of sources and tokens."""
     heads = {
         name: [_plain(one) for one in found]
         for place in model.places
