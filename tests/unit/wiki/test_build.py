@@ -123,8 +123,8 @@ def test_build_after_runs_are_gone_removes_their_pages_and_nothing_else(
         if own_store.get(run_id).spec.model == "zoo:gpt2-4l-s0":
             shutil.rmtree(own_store.path(run_id))
     again = build(own_store, own_site, jobs=1)
-    # two heads, the model's page, its circuit, five files of data
-    assert again.removed == 9
+    # two heads, the model's page, its circuit, six files of data
+    assert again.removed == 10
     assert [path.name for path in beside.parent.iterdir()] == ["mine.txt"]
     beside.unlink()
     beside.parent.rmdir()
