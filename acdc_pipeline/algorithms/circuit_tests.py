@@ -11,8 +11,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from acdc_pipeline.algorithms.eap import attribute_by_group, source_groups
-from acdc_pipeline.algorithms.scoring import ScoringProblem
+from acdc_pipeline.algorithms.edge_attribution import EdgeAttribution
+from acdc_pipeline.algorithms.scoring import ScoringProblem, scale_progress
 from acdc_pipeline.engine.circuit_forward import run_circuits_to_answers
+from acdc_pipeline.engine.forward import run_streams
 from acdc_pipeline.engine.gradients.gates import edge_gate_gradient, edge_gate_gradient_from
 from acdc_pipeline.engine.gradients.receiver_gradients import backpropagate
 from acdc_pipeline.engine.objectives import KlObjective, LogprobObjective, mean_over_answers
@@ -148,6 +150,16 @@ class CircuitTests:
         """The scores of `eap_ig_activations` with the mean gradient over `points`."""
         self.spent += len(points) * cost_by_group(self.topology)
         return score_array(self.topology, attribute_by_group(self.problem, points))
+
+    def by_input(self, points: Sequence[float]) -> Float[np.ndarray, " edge"]:
+        """The scores of `eap_ig_inputs` with the mean gradient over `points`."""
+        problem = scale_progress(self.problem, 1.0, 1.0)  # what comes first has reported already
+        attribution = EdgeAttribution(problem, points=len(points))
+        clean, ablated = self.bench.clean.outputs[0], self.bench.ablated[0]
+        for point in points:
+            self.spent += GRADIENT_COST
+            attribution.add(run_streams(self.bench.weights, ablated + point * (clean - ablated)))
+        return score_array(self.topology, attribution.scores())
 
 
 def cost_by_group(topology: Topology) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from acdc_pipeline.algorithms.circuit_tests import (
     Tested,
     cost_by_group,
 )
+from acdc_pipeline.algorithms.nests import TIE, Candidate, Nest, Nests, weigh_sizes
 from acdc_pipeline.algorithms.scoring import (
     DetailedScores,
     EdgeScores,
@@ -30,8 +32,8 @@ Values = Float[np.ndarray, " edge"]
 SHARES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 """Sizes of the circuits, as shares of the graph's edges: those of the MIB benchmark."""
 
-FIRST_POINTS = (0.25, 0.75)
-"""Points of `eap-ig-activations` at which the first proposal takes gradients."""
+GROUP_POINTS, INPUT_POINTS = (0.25, 0.75), (1 / 6, 1 / 2, 5 / 6)
+"""Points of `eap-ig-activations` and of `eap-ig-inputs` at which proposals take gradients."""
 
 POINTS, POINTS_OF_WHOLE = 2, 3
 """Points at which gates are integrated: of a circuit, and of the whole model where that is done."""
@@ -44,7 +46,7 @@ EXCHANGES = (1 / 16, 1 / 6)
 """Shares of a circuit's edges that are exchanged at once."""
 
 MOST_EXCHANGES = 5
-"""Exchanges that are tested in a round."""
+"""Exchanges that are tested at once."""
 
 SINGLE_TESTS = 6.0
 """Forwards up to which every edge is tested alone, in place of gradients."""
@@ -53,46 +55,50 @@ LEAST_BY_GRADIENT = 0.03
 """The share of the edges of the smallest circuit in which gradients are taken."""
 
 ROUND, RESERVE = 14.0, 6.0
-"""Forwards that a round with gradients takes, and that are left for the rounds without."""
+"""Forwards that a step with gradients takes, and that are left for those without."""
 
 _MOST = 0.99
 """The most that is reported as done before the end."""
 
 
 def eap_exact(problem: ScoringProblem, method: EapExactMethod) -> EdgeScores:
-    """Rounds that each find a circuit within that of the round before, for falling sizes.
+    """The best nest of circuits that attribution proposes, exact tests decide and exchanges mend.
 
-    A round has the circuit P of the round before, at first the whole model, and finds a circuit C
-    of the next size within it:
+    A nest (`algorithms.nests`) is a circuit of each size, within that of the size before. Its area
+    is the sum of the circuits' losses, weighted as in the trapezoidal sum over sizes: CMD on the
+    prompts that are searched, but for its unit. The loss is |mean d| + s / √n of the differences d
+    from the model over n answers (see `CircuitTests`): a circuit whose metric is above the model's
+    is as wrong as one below. The nest of least area among all circuits tested so far is kept:
 
-    1. Attribution proposes: circuits cut (`graph.cut`) by what edges are worth in P, by its
-       magnitude, with its sign, and summed over all rounds, and by the magnitude of the first
-       scores, those of `eap-ig-activations` at two points. The worth in the whole model is the
-       first scores; if the first circuit cut from them is more than half as bad as no edges, and
-       in smaller circuits, it is minus the gradient by gates, the mean over points on the line
-       from closed gates to those of P: integrated gradients (Sundararajan et al. 2017, arXiv
-       1703.01365) over gates.
-    2. Exact tests decide: the circuit with the least loss is C.
-    3. Exact tests re-rank: the weakest edges of C, by their worth in C, are exchanged for those of
-       P outside it whose gates have the largest gradient at C. Several such exchanges are tested,
-       and the best is C if it lowers the loss. Where every edge of P can be tested alone for few
-       forwards, the exact effects of closing, or opening, each take the place of gradients.
+    1. Attribution proposes: of every size the circuits cut (`graph.cut`) from the scores of
+       `eap-ig-activations` and of `eap-ig-inputs` by magnitude, from the sum of both, each divided
+       by its total, and from the former with their sign. Gradients are taken at 2 and 3 points. If
+       the best circuit of the largest size is more than half as bad as no edges, minus the gradient
+       by gates proposes too, the mean over points on the line from closed gates to open ones:
+       integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365) over gates.
+    2. Exact tests re-rank, size by size from the largest. Let C be the circuit of the nest of a
+       size and P that of the size before. The weakest edges of C, by their worth in C (integrated
+       over its gates), are exchanged for those of P outside it whose gates have the largest
+       gradient at C. Several such exchanges are tested. Where every edge of P can be tested alone
+       for few forwards, the exact effects of closing, or opening, each take the place of
+       gradients, again and again while that helps. Smaller circuits within the best of them are
+       cut anew by all rankings so far. To rank what remains again is the progressive
+       skeletonization of de Jorge et al. 2021 (arXiv 2006.09081).
 
-    The loss is |mean d| + s / √n of the differences d from the model over n answers (see
-    `CircuitTests`): a circuit whose metric is above the model's is as wrong as one below. To close
-    edges in rounds is the progressive skeletonization of de Jorge et al. 2021 (arXiv 2006.09081).
-    Rounds with gradients are taken at the sizes at which the loss, weighted by the range of sizes
-    around it, is largest, as far as the budget allows; the others have steps 1 and 2 alone.
+    Gradients are taken at the sizes at which the weighted loss is largest, as far as the budget
+    allows; at the others circuits are cut within P by all rankings. Since the nests of the
+    proposals are among all, no nest found has a larger area than theirs.
 
-    A score is the number of rounds that the edge was in the circuit, plus a rank between 0 and 1
-    by its worth in the last of them. So circuits of all sizes cut from it are nested, and those of
-    the rounds are among them. The details of the scores say what was spent, in forwards, the
-    sizes, and the exact effects of removing single edges, where they were measured.
+    A score is the number of circuits of the nest that have the edge, plus a rank between 0 and 1
+    among the edges that leave the nest with it: circuits of all sizes cut from it are nested, and
+    those of the nest are among them. Where single edges were tested, the loss without each ranks
+    them. The details of the scores say what was spent, in forwards,
+    the circuits, and the exact effects of removing single edges, where they were measured.
 
     Raises:
         InvalidInput: the budget does not pay for the first proposal.
     """
-    least = len(FIRST_POINTS) * cost_by_group(problem.topology)
+    least = len(GROUP_POINTS) * cost_by_group(problem.topology)
     budget = method.forwards(problem.topology)
     if budget < least:
         raise InvalidInput(
@@ -101,27 +107,27 @@ def eap_exact(problem: ScoringProblem, method: EapExactMethod) -> EdgeScores:
             allowed=f"at least {least:g}",
             fix="give more, or leave it out",
         )
-    rounds = _Rounds(problem, budget, proposal=least)
-    scores = rounds.run()
+    search = _Search(problem, budget, proposal=least)
+    scores = search.run()
     details = {
-        "forwards": rounds.tests.spent,
-        "budget": rounds.budget,
-        "rounds": rounds.found,
+        "forwards": search.tests.spent,
+        "budget": search.budget,
+        "rounds": search.report(),
     }
     by_edge = dict(zip(problem.topology.edges, scores.tolist(), strict=True))
     return DetailedScores(by_edge, details)
 
 
-class _Rounds:
-    """The circuits so far, and what is known of their edges.
+class _Search:
+    """What is known of circuits and edges.
 
     Attributes:
-        parent: the last circuit.
-        first: the scores of the first proposal.
-        worth: what edges are worth in `parent`, 0 outside.
-        history: their share of all worth, summed over the rounds.
-        found: what is reported of each round.
-        alone: the last circuit in which every edge was tested alone, and these tests.
+        nests: the circuits that were tested.
+        proposals: the rankings that nothing was exchanged for.
+        worth: what edges are worth in the circuit that was looked at last, 0 outside.
+        history: their share of all worth, summed over circuits.
+        alone: of circuits in which each edge was closed alone, the circuits without it.
+        found: the circuits of the nest that is returned.
     """
 
     def __init__(self, problem: ScoringProblem, budget: float, *, proposal: float) -> None:
@@ -130,89 +136,81 @@ class _Rounds:
         self.tests = CircuitTests(scale_progress(problem, 0.0, min(_MOST, proposal / budget)))
         n_edges = self.topology.n_edges
         self.sizes = sorted({int(share * n_edges + 1e-9) for share in SHARES} - {0}, reverse=True)
-        self.parent: Mask = np.ones(n_edges, dtype=bool)
-        self.first: Values = self.tests.by_group(FIRST_POINTS)
-        self.worth = self.first
-        self.history = _share(self.first)
-        self.found: list[dict[str, Any]] = []
-        self.alone: tuple[Tested | None, list[tuple[int, Tested]]] = None, []
+        self.nests = Nests(weigh_sizes(self.sizes, n_edges))
+        self.whole: Mask = np.ones(n_edges, dtype=bool)
+        self.worth: Values = self.tests.by_group(GROUP_POINTS)
+        self.history = _share(self.worth)
+        self.proposals = [np.abs(self.worth)]
+        if self._left() >= GRADIENT_COST * len(INPUT_POINTS):
+            by_input = self.tests.by_input(INPUT_POINTS)
+            self.history = self.history + _share(by_input)
+            self.proposals += [np.abs(by_input), self.history]
+        self.alone: dict[bytes, dict[int, Tested]] = {}
+        self.found: list[Tested] = []
 
     def run(self) -> Values:
         """The score of every edge, see `eap_exact`."""
-        scores = np.zeros(self.topology.n_edges)
+        plain = self._fill(0, [*self.proposals, self.worth], self.whole)
+        if not self.nests.best():  # the budget pays for no tests, or there are no sizes
+            self.problem.advance(1.0)
+            return self.proposals[0]
+        self._integrate_if_poor()
         by_gradient = self._sizes_by_gradient()
-        for number, size in enumerate(self.sizes):
-            parent = self.parent
-            order = self._round(size, by_gradient=size in by_gradient)
-            scores[parent] = number + _ranks(order[parent])
-            if not self.parent.any():
+        for at in range(len(self.sizes)):
+            nest = self.nests.best()
+            if not nest[at].tested.mask.any():  # no path is that short
                 break
+            within = nest[at - 1].tested.mask if at else self.whole
+            if self._test_alone(at, within, nest) or (
+                at in by_gradient and self._exchange(at, within, nest)
+            ):
+                self._fill_below(at, within, nest)
+            else:
+                self._fill(at, self._rankings(), within)
             self.problem.advance(min(_MOST, self.tests.spent / self.budget))
-        scores[self.parent] = len(self.sizes) + _ranks(self.worth[self.parent])
+        nest = self.nests.best()
+        scores = self._settle([self._scores(nest, self.alone), *map(self._scores, [nest, *plain])])
         self.problem.advance(1.0)
         return scores
 
-    def _round(self, size: int, *, by_gradient: bool) -> Values:
-        """Find the circuit of a size within the last one; return the ranking it was cut by."""
-        within = self.parent
-        rankings = self._rankings(within)
-        made = [self._cut(ranking, size) for ranking in rankings]
-        tested = self._test(made)
-        self.history = self.history + _share(self.worth)
-        if not tested:
-            self.parent, self.worth = made[0], np.where(made[0], self.worth, 0.0)
-            return rankings[0]
-        chosen = min(range(len(tested)), key=lambda i: tested[i].loss)
-        if not tested[chosen].mask.any():  # no path is that short
-            self.parent = tested[chosen].mask
-            return rankings[chosen]
-        best = self._by_single_tests(tested[chosen], size)
-        if best is None and by_gradient:
-            best = self._by_gradient(tested[chosen], size)
-        best = best or tested[chosen]
-        self._report(best)
-        self.parent, self.worth = best.mask, np.where(within & best.mask, self.worth, 0.0)
-        return rankings[chosen]
-
     def _sizes_by_gradient(self) -> set[int]:
-        """The sizes at which gradients are worth most, as many as the budget pays for."""
+        """Where gradients are worth most: as many sizes, by index, as the budget pays for."""
         n_edges = self.topology.n_edges
-        sizes = [size for size in self.sizes if size > LEAST_BY_GRADIENT * n_edges]
-        tested = self._test([self._cut(np.abs(self.worth), size) for size in sizes])
-        self._integrate_if_poor(tested)
-        ends = [n_edges, *self.sizes, 0]
         gain = {
-            size: (ends[at] - ends[at + 2]) * one.loss
-            for at, (size, one) in enumerate(zip(sizes, tested, strict=False))
+            at: self.nests.weights[at] * one.tested.loss
+            for at, one in enumerate(self.nests.best())
+            if self.sizes[at] > LEAST_BY_GRADIENT * n_edges
         }
         n = int((self.budget - self.tests.spent - RESERVE) / ROUND)
-        return set(sorted(gain, key=lambda size: -gain[size])[: max(0, n)])
+        return set(sorted(gain, key=lambda at: -gain[at])[: max(0, n)])
 
-    def _integrate_if_poor(self, tested: Sequence[Tested]) -> None:
-        """Integrate the gates of the whole model if the first proposal is a poor circuit.
+    def _integrate_if_poor(self) -> None:
+        """Integrate the gates of the whole model if the best circuit of the first size is poor.
 
         Changing one group of sources at a time finds nothing where each is replaced by another.
         """
-        empty = self._test([np.zeros_like(self.parent)])
-        if not tested or not empty or tested[0].loss < POOR * empty[0].loss:
+        (empty,) = self.tests.test([~self.whole])
+        if self.nests.best()[0].tested.loss < POOR * empty.loss:
             return
         if self._left() >= GRADIENT_COST * POINTS_OF_WHOLE:
-            self.worth = self._integrated(self.parent, POINTS_OF_WHOLE)
+            self._learn(self._integrated(self.whole, POINTS_OF_WHOLE))
+            self._fill(0, self._rankings(), self.whole)
 
-    def _by_gradient(self, best: Tested, size: int) -> Tested:
-        """Exchange edges by gradients, once."""
+    def _exchange(self, at: int, within: Mask, nest: Nest) -> bool:
+        """Exchange edges by gradients, once; False if that costs too much."""
+        best = nest[at].tested
         if self._left() < GRADIENT_COST * (POINTS + 1):
-            return best
-        self.worth = self._integrated(best.mask, POINTS)
+            return False
+        self._learn(self._integrated(best.mask, POINTS))
         entering = self.tests.gradient(best)
-        made = self._exchanged(best.mask, self._rankings(best.mask), entering, size)
-        return min([best, *self._test(made[:MOST_EXCHANGES])], key=lambda one: one.loss)
+        made = self._exchanged(at, best.mask, within, self._rankings(), entering)
+        self._add(at, made[:MOST_EXCHANGES])
+        return True
 
-    def _by_single_tests(self, best: Tested, size: int) -> Tested | None:
-        """Exchange edges by exact effects while that lowers the loss; None if it costs too much."""
-        measured = False
+    def _test_alone(self, at: int, within: Mask, nest: Nest) -> bool:
+        """Exchange edges by exact effects while that helps; False if that costs too much."""
+        best, edges, measured = nest[at].tested, within.nonzero()[0].tolist(), False
         while True:
-            edges = self.parent.nonzero()[0].tolist()
             allowed = min(SINGLE_TESTS, self._left())
             # every test computes an output at least
             if len(edges) > allowed * len(self.topology.sources):
@@ -222,42 +220,107 @@ class _Rounds:
                 break
             tested, inside, measured = self.tests.test(flipped), best.mask[edges], True
             change = np.array([one.loss for one in tested]) - best.loss
-            self.worth = np.zeros(len(best.mask))
-            self.worth[edges] = np.where(inside, change, -change)
-            self.alone = best, list(zip(edges, tested, strict=True))
-            made = self._exchanged(best.mask, [self.worth], self.worth, size)
-            new = min([best, *self._test(made)], key=lambda one: one.loss)
+            worth = np.zeros(len(best.mask))
+            worth[edges] = np.where(inside, change, -change)
+            self._learn(worth)
+            self.alone[best.mask.tobytes()] = {
+                edge: one for edge, one in zip(edges, tested, strict=True) if best.mask[edge]
+            }
+            made = self._exchanged(at, best.mask, within, [worth], worth)
+            new = min([best, *self._add(at, made)], key=lambda one: one.loss)
             if new is best:
                 break
             best = new
-        return best if measured else None
+        return measured
 
-    def _report(self, best: Tested) -> None:
-        """Report a circuit, and the exact effects of its edges if they were measured in it."""
-        names, (of, flipped) = self.topology.edges, self.alone
-        found: dict[str, Any] = {
-            "edges": int(best.mask.sum()),
-            "value": best.value,
-            "loss": best.loss,
-        }
-        if of is best:
-            found["effects"] = {
-                str(names[edge]): one.value - best.value for edge, one in flipped if best.mask[edge]
-            }
-        self.found.append(found)
+    def _fill_below(self, at: int, within: Mask, nest: Nest) -> None:
+        """Cut smaller circuits within the best one of a size, and within that of the nest."""
+        if at + 1 == len(self.sizes):
+            return
+        made = [one.tested for one in self.nests.candidates(at, within)]
+        best = min(made, key=lambda one: one.loss)
+        for mask in (best.mask, nest[at].tested.mask):
+            self._fill(at + 1, [self._scores(nest), *self._rankings()], mask)
 
-    def _rankings(self, within: Mask) -> list[Values]:
-        inside = np.where(within, self.worth, 0.0)
-        first = np.where(within, np.abs(self.first), 0.0)
-        return [np.abs(inside), first, self.history + _share(inside), inside]
+    def _settle(self, scores: Sequence[Values]) -> Values:
+        """The first scores whose nest, as it is cut from them, has the least area.
+
+        If one edge more makes a circuit larger by several, that cut can have others in its place.
+        """
+        best, least = self.proposals[0], np.inf
+        for made in scores:
+            found = self._test(cut_masks(self.topology, made, self.sizes, "signed"))
+            if len(found) == len(self.sizes):
+                area = self.nests.area([one.loss for one in found])
+                if area < least * (1 - TIE):
+                    best, least, self.found = made, area, found
+        return best
+
+    def report(self) -> list[dict[str, Any]]:
+        """The circuits that were found, with the exact effects of edges if they were measured."""
+        names = self.topology.edges
+        out: list[dict[str, Any]] = []
+        for one in self.found:
+            if not one.mask.any():
+                break
+            found = {"edges": int(one.mask.sum()), "value": one.value, "loss": one.loss}
+            if one.mask.tobytes() in self.alone:
+                without = self.alone[one.mask.tobytes()].items()
+                found["effects"] = {str(names[edge]): of.value - one.value for edge, of in without}
+            out.append(found)
+        return out
+
+    def _scores(self, nest: Nest, alone: Mapping[bytes, Mapping[int, Tested]] = {}) -> Values:
+        """How many circuits of a nest have an edge, and its rank among those in as many.
+
+        Args:
+            alone: as the attribute; where edges leave a circuit in it, they are ranked by the loss
+                of the circuit without each, else by the order that the smaller one was cut by.
+        """
+        scores, within = np.zeros(len(self.whole)), self.whole
+        orders = [one.order for one in nest] + [self.history]
+        for number, order in enumerate(orders):
+            scores[within] = number + _ranks(order[within])
+            if without := alone.get(within.tobytes()):
+                losses = np.array([one.loss for one in without.values()])
+                scores[list(without)] = number + _ranks(losses)
+            within = nest[number].tested.mask if number < len(nest) else within
+        return scores
+
+    def _learn(self, worth: Values) -> None:
+        self.worth, self.history = worth, self.history + _share(worth)
+
+    def _rankings(self) -> list[Values]:
+        return [np.abs(self.worth), *self.proposals, self.history, self.worth]
+
+    def _fill(self, at: int, rankings: Sequence[Values], within: Mask) -> list[Nest]:
+        """Test the circuits cut by rankings for the size of index `at` and all smaller ones."""
+        sizes, out = self.sizes[at:], []
+        inside = [np.where(within, ranking, np.nan) for ranking in rankings]
+        masks = [mask for one in inside for mask in cut_masks(self.topology, one, sizes, "signed")]
+        tested = self._test(masks)
+        for number, ranking in enumerate(rankings):
+            of_ranking = tested[number * len(sizes) : (number + 1) * len(sizes)]
+            for size, one in enumerate(of_ranking, at):
+                self.nests.add(size, one, ranking)
+            if len(of_ranking) == len(sizes):
+                out.append(tuple(Candidate(one, ranking) for one in of_ranking))
+        return out
+
+    def _add(self, at: int, made: Sequence[tuple[Mask, Values]]) -> list[Tested]:
+        """Test circuits, each with the order it was cut by, for the size of index `at`."""
+        tested = self._test([mask for mask, _ in made])
+        for one, (_, order) in zip(tested, made, strict=False):
+            self.nests.add(at, one, order)
+        return tested
 
     def _exchanged(
-        self, mask: Mask, leaving: Sequence[Values], entering: Values, size: int
-    ) -> list[Mask]:
+        self, at: int, mask: Mask, within: Mask, leaving: Sequence[Values], entering: Values
+    ) -> list[tuple[Mask, Values]]:
         """Circuits in which the last members by a ranking give way to the best other edges."""
-        members, others = mask.nonzero()[0], (self.parent & ~mask).nonzero()[0]
+        size, members, others = self.sizes[at], mask.nonzero()[0], (within & ~mask).nonzero()[0]
         best_first = others[np.argsort(-entering[others], kind="stable")]
-        out: list[Mask] = []
+        out: dict[bytes, tuple[Mask, Values]] = {}
         for ranking in leaving:
             for count in sorted({max(1, int(share * size)) for share in EXCHANGES}):
                 order = np.zeros(len(mask))
@@ -265,15 +328,11 @@ class _Rounds:
                 order[best_first[:count]] += 1
                 order[members] = 3 + _ranks(ranking[members])
                 order[members[np.argsort(ranking[members], kind="stable")[:count]]] = -1
-                made = self._cut(order, size)
-                if not any(np.array_equal(made, other) for other in [mask, *out]):
-                    out.append(made)
-        return out
-
-    def _cut(self, ranking: Values, size: int) -> Mask:
-        """The best circuit of a size within the last one."""
-        within = np.where(self.parent, ranking, np.nan)
-        return cut_masks(self.topology, within, [size], "signed")[0]
+                inside = np.where(within, order, np.nan)
+                (made,) = cut_masks(self.topology, inside, [size], "signed")
+                out.setdefault(made.tobytes(), (made, order))
+        out.pop(mask.tobytes(), None)
+        return list(out.values())
 
     def _integrated(self, mask: Mask, points: int) -> Values:
         return self.tests.integrated(mask, [(i + 0.5) / points for i in range(points)])
@@ -281,8 +340,9 @@ class _Rounds:
     def _test(self, masks: Sequence[Mask]) -> list[Tested]:
         """Measure the first circuits, as many as the budget pays for."""
         n = len(masks)
-        while n and self.tests.cost(masks[:n]) > self._left():
-            n -= 1
+        if self.tests.cost(masks) > self._left():
+            paid = range(1, n + 1)
+            n = bisect(paid, self._left(), key=lambda n: self.tests.cost(masks[:n]))
         return self.tests.test(masks[:n])
 
     def _left(self) -> float:

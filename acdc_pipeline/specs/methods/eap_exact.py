@@ -12,7 +12,7 @@ from acdc_pipeline.specs.methods.base import NO_GRADIENT, Default
 from acdc_pipeline.specs.methods.scored import ScoredMethod
 from acdc_pipeline.specs.names import MetricKey, Rank
 
-ATTENTION_ONLY = 0.85
+ATTENTION_ONLY = 0.95
 """What keeping edges apart adds to a forward weighs more without MLPs: the budget is smaller."""
 
 
@@ -24,7 +24,7 @@ class EapExactMethod(ScoredMethod):
             None means what `eap-ig-activations` costs, see `forwards`.
     """
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     SCORE: ClassVar[str] = (
         "rounds that kept it, plus a rank by its worth for {metric} in the last one"
     )

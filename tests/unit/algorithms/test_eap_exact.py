@@ -6,9 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
+from jaxtyping import Float
 
 from acdc_pipeline.algorithms import score_edges
+from acdc_pipeline.algorithms.circuit_tests import CircuitTests
+from acdc_pipeline.algorithms.eap_exact import GROUP_POINTS, INPUT_POINTS, SHARES
 from acdc_pipeline.algorithms.edge_attribution import EdgeAttribution
 from acdc_pipeline.algorithms.scoring import DetailedScores
 from acdc_pipeline.engine import Bench, circuit_forward, set_up
@@ -17,7 +21,7 @@ from acdc_pipeline.engine.gradients.gates import EdgeGated
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation import measure_value, pessimistic_auc, roc_of_scores
 from acdc_pipeline.graph import Node
-from acdc_pipeline.graph.cut import cut
+from acdc_pipeline.graph.cut import cut, cut_masks, score_array
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.zoo import compiled
 from acdc_pipeline.prompts.make import make_prompts
@@ -71,6 +75,28 @@ def test_reported_circuits_are_cut_from_the_scores_and_their_effects_are_those_b
     assert effects > 3
 
 
+@pytest.mark.parametrize("metric", ["kl", "logit_diff"])
+def test_no_proposal_has_a_smaller_area_on_the_prompts_searched(metric: str):
+    bench = bench_of("attn-2l")
+    method, done = scored_method("eap-exact", metric=metric, budget=None), list[float]()
+    problem = problem_of(bench, method.metric, advance=done.append)
+    scores = score_array(bench.weights.topology, score_edges(problem, method))
+    assert done == sorted(done)
+    assert done[-1] == 1.0
+    tests, topology = CircuitTests(problem_of(bench, method.metric)), bench.weights.topology
+    by_group, by_input = tests.by_group(GROUP_POINTS), tests.by_input(INPUT_POINTS)
+    of_both = sum(np.abs(values) / np.abs(values).sum() for values in (by_group, by_input))
+    sizes = [size for share in SHARES if (size := int(share * topology.n_edges + 1e-9))]
+
+    def area(ranking: Float[np.ndarray, " edge"]) -> float:
+        found = tests.test(cut_masks(topology, ranking, sizes, "signed"))
+        losses = [0.0, *(one.loss for one in found)]
+        return -float(np.trapezoid(losses, [topology.n_edges, *sizes]))
+
+    proposed = [area(ranking) for ranking in (np.abs(by_group), np.abs(by_input), of_both)]
+    assert area(scores) <= min(proposed) * (1 + 1e-6)
+
+
 def test_counted_forwards_are_the_outputs_that_were_computed(monkeypatch: pytest.MonkeyPatch):
     bench = bench_of("attn-2l")
     n_sources, outputs, passes = len(bench.weights.topology.sources), 0, 0.0
@@ -93,9 +119,10 @@ def test_counted_forwards_are_the_outputs_that_were_computed(monkeypatch: pytest
 
     add = EdgeAttribution.add
 
-    def added(run: EdgeAttribution, streams: Streams, group: Sequence[Node]) -> None:
+    def added(run: EdgeAttribution, streams: Streams, group: Sequence[Node] | None = None) -> None:
         nonlocal passes
-        passes += 3 * len(streams.heads) * run.topology.n_heads / n_sources  # there is no MLP
+        heads = len(streams.heads) * run.topology.n_heads  # there is no MLP
+        passes += 3 * (heads / n_sources if group else 1)
         add(run, streams, group)
 
     monkeypatch.setattr(EdgeAttribution, "add", added)
