@@ -284,7 +284,8 @@ def _check_texts(
     intro: str, name: str, values: dict[str, float], profiles: list[dict[str, Any]]
 ) -> Iterator[str]:
     shown = re.search(
-        r"Places on (.*?) whose (?:attention to )?(.*?) is near the mean of (\S+\s?%?); over all "
+        r"Places on (.*?) whose (?:attention to )?(.*?) is (?:near|within \S+(?: points?)? of) "
+        r"the mean of (\S+\s?%?); over all "
         r"[\d,]+ places?, four in five lie between (\S+\s?%?) and (\S+\s?%?)\.\s",
         intro,
     )
@@ -310,6 +311,11 @@ def _check_texts(
     for value, summed in drawn:
         if summed is not None and abs(value - summed) > ROUNDING:
             yield f"a text said to have {value} has {summed:.3f}"
+    reach = re.search(r" is within (\S+)( points?)? of the mean", intro)
+    if reach is not None:
+        most = float(reach[1]) / (100 if reach[2] else 1)
+        if any(abs(value - values[metric]) > most + ROUNDING for value, _ in drawn):
+            yield f"the texts are not within {most} of {values[metric]:.3f}"
     average = sum(value for value, _ in drawn) / len(drawn)
     far = max(FAR, (_number(high) - _number(low)) / 2)
     if abs(average - values[metric]) > far:

@@ -47,7 +47,12 @@ _LEADING = (
 
 def lead_role(roles: Sequence[HeadRole]) -> HeadRole:
     """Return the role that says most of a head; of several tasks the one with the best rank."""
-    return min(roles, key=lambda role: (_LEADING.index(role.role), role.rank, role.on or ""))
+    return min(roles, key=lambda role: (lead_place(role.role), role.rank, role.on or ""))
+
+
+def lead_place(role: str) -> int:
+    """Return the place of a role in the order of how much roles say, from 0."""
+    return _LEADING.index(role)
 
 
 def strongest_habit(values: Mapping[str, float]) -> str | None:

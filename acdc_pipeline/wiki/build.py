@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from acdc_pipeline.wiki.output import (
 from acdc_pipeline.wiki.page import PACKAGE, load_templates
 from acdc_pipeline.wiki.pages import render_pages
 from acdc_pipeline.wiki.pages.changes import change_files
+from acdc_pipeline.wiki.pages.featured import front_data
 from acdc_pipeline.wiki.processes import count_cores, infrequent_gc
 from acdc_pipeline.wiki.runs import read_store
 from acdc_pipeline.wiki.site import Site, make_site
@@ -122,7 +123,8 @@ def _write_site(
         site, store, out, before, program, templates, jobs, progress, same_scores=same_scores
     )
     writer = Writer(out, before.files, dict(models.files), written)
-    for made, (path, content) in enumerate(_site_files(site, templates), start=1):
+    shown = replace(site, front=front_data(site, store))
+    for made, (path, content) in enumerate(_site_files(shown, templates), start=1):
         writer.write(path, content)
         progress("writing pages", made, 0)
     # after the lists of roles and scores, which are written by every build

@@ -13,7 +13,7 @@ from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki.models import HeadIndex, Model, Roles, head_name
 from acdc_pipeline.wiki.scores import definition_of
 
-_COMMON_ROLES = frozenset(("sink", "current_token"))
+COMMON_ROLES = frozenset(("sink", "current_token"))
 """Roles of so many heads that they do not make a head similar to another."""
 
 _SHOWN = 5
@@ -62,7 +62,7 @@ def find_similar_heads(
         (m, place)
         for m in which
         for place, held in models[m].roles.items()
-        if any(role.role not in _COMMON_ROLES for role in held)
+        if any(role.role not in COMMON_ROLES for role in held)
     ]
     candidates = [(m, place) for m, model in enumerate(models) for place in _leaders(model.roles)]
     if len(metrics) < _MIN_SCORES or len({m for m, _ in candidates}) < 2:
@@ -122,7 +122,7 @@ def _leaders(roles: Roles) -> list[HeadIndex]:
     by_role: dict[str, list[tuple[float, HeadIndex]]] = {}
     for place, held in roles.items():
         for role in held:
-            if role.role not in _COMMON_ROLES:
+            if role.role not in COMMON_ROLES:
                 by_role.setdefault(role.role, []).append((-abs(role.value), place))
     best = (sorted(ranked)[:_CANDIDATES_PER_ROLE] for ranked in by_role.values())
     return sorted({place for ranked in best for _, place in ranked})

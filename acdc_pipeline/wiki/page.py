@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 from humanize import ordinal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from latex2mathml.converter import convert
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from acdc_pipeline.specs.head_scores import NULLS, ROLES
 from acdc_pipeline.wiki import text
-from acdc_pipeline.wiki.scores import evidence_word
+from acdc_pipeline.wiki.scores import EVIDENCE_WORDS, evidence_word
 from acdc_pipeline.wiki.site import Section, Site
 from acdc_pipeline.wiki.tasks import cite_sources
 
@@ -107,7 +107,7 @@ def load_templates() -> Environment:
         auto_reload=False,
         finalize=_make_visible,
     )
-    environment.globals |= {"ROLES": ROLES, "NULLS": NULLS}
+    environment.globals |= {"ROLES": ROLES, "NULLS": NULLS, "EVIDENCE": EVIDENCE_WORDS}
     environment.filters |= {
         "number": text.format_number,
         "aligned": text.format_aligned,
@@ -122,9 +122,22 @@ def load_templates() -> Environment:
         "background": lambda p: Markup(f"--l:url({p.light});--d:url({p.dark})"),
         "cited": cite_sources,
         "evidence_word": evidence_word,
-        "arrows": lambda behaviour: behaviour.replace("->", "→"),
+        "prose": show_prose,
+        "bare": lambda title: re.sub(r"^an? ", "", title),
     }
     return environment
+
+
+def show_prose(words: str) -> Markup:
+    """Return text of a task as HTML: arrows for `->`, and code for what is between backticks."""
+    plain = text.show_line(words).replace("->", "→")
+    parts = [escape(part) for part in plain.split("`")]
+    # a last backtick without a partner is a character like others
+    if len(parts) % 2 == 0:
+        parts[-2:] = [Markup("`").join(parts[-2:])]
+    for index in range(1, len(parts), 2):
+        parts[index] = Markup("<code>{}</code>").format(parts[index])
+    return Markup("").join(parts)
 
 
 def _make_visible(value: Any) -> Any:

@@ -22,6 +22,14 @@ MIN_HEADS = 40
 
 _SHARES = (0.01, 0.05, 0.25)
 
+EVIDENCE_WORDS: Mapping[str, str] = {
+    "weights": "what its matrices would do to a token, whether it looks there or not",
+    "attention": "where it looks",
+    "direct effect": "what its output adds to a logit, with nothing removed",
+    "causal": "what changes when activations are replaced",
+}
+"""The words for evidence on every page, and their meanings, weakest first."""
+
 _DIRECT = {"direct_effect", "copy_attribution", "anti_induction"}
 """Scores by direct logit attribution of the model as it is."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -131,6 +132,7 @@ class Site:
         damaged: problems of the runs left out.
         scores: scores of any model by metric, in the order of pages.
         changes: what the runs of each day added, newest first.
+        front: what the home page shows of one head and one circuit, as its template takes it.
     """
 
     store: str
@@ -143,6 +145,7 @@ class Site:
     scores: Mapping[str, SiteScore]
     notes: Notes
     changes: tuple[Change, ...] = ()
+    front: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     _mosaics: dict[str, dict[str, ThemedPicture]] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -164,7 +167,7 @@ class Site:
     def measured(self) -> str:
         """Everything that the pages of roles and scores show, as text; circuits are not in it."""
         models = [(m.title, m.slug, m.n_layers, m.n_heads, m.size, m.measured) for m in self.models]
-        tasks = [(task.name, task.slug) for task in self.tasks.values()]
+        tasks = [(task.name, task.slug, task.title, task.reference) for task in self.tasks.values()]
         return repr((models, tasks, list(self.scores.values())))
 
     @cached_property

@@ -15,6 +15,7 @@ from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki.model_data import FORMAT, FORMAT_VERSION, encode_json, encode_script, pick
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_index
 from acdc_pipeline.wiki.page import PACKAGE
+from acdc_pipeline.wiki.pages.search_words import kind_words
 from acdc_pipeline.wiki.site import Site, SiteScore
 from acdc_pipeline.wiki.text import show_name
 
@@ -99,7 +100,7 @@ def search_document(site: Site) -> dict[str, Any]:
     role and task (-1 for none), `circuits` one of head, task and the threshold or number of edges
     of the smallest circuit that contains the head.
     """
-    kinds = sorted({held.role for m in site.models for r in m.roles.values() for held in r})
+    kinds = list(ROLES)
     tasks = list(site.tasks)
     roles: list[int] = []
     circuits: list[float] = []
@@ -128,8 +129,11 @@ def search_document(site: Site) -> dict[str, Any]:
             }
             for model in site.models
         ],
-        "kinds": [{"name": kind, "title": ROLES[kind].title} for kind in kinds],
-        "tasks": [pick(task, "name", "slug") for task in site.tasks.values()],
+        "kinds": [
+            {**pick(role, "name", "title", "claim"), "words": kind_words(role.name)}
+            for role in ROLES.values()
+        ],
+        "tasks": [pick(task, "name", "slug", "title") for task in site.tasks.values()],
         "scores": [
             {
                 **pick(score, "metric", "task"),

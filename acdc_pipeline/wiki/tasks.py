@@ -159,7 +159,7 @@ def _claim(
     named = " and ".join(_name_group(reference, group) for group in groups)
     text = f"in the circuit of {task.name}" + (f", as {named}" if named else "")
     findings = [_check_circuit(model, task, place)]
-    findings += [found for group in groups if (found := _check_role(model, task, place, group))]
+    findings += [found for group in groups if (found := check_role(model, task, place, group))]
     findings += [
         found
         for group in groups
@@ -217,7 +217,7 @@ def _check_positions(model: Model, task: Task, place: HeadIndex, stated: Group) 
     return Finding("agrees", Markup(f"{text} {where}"))
 
 
-def _check_role(model: Model, task: Task, place: HeadIndex, group: str) -> Finding | None:
+def check_role(model: Model, task: Task, place: HeadIndex, group: str) -> Finding | None:
     """Compare a head with the role that its group stands for; None if that is not a role here."""
     name = ROLE_OF_GROUP.get(group, group)
     if name not in ROLES:

@@ -13,6 +13,9 @@ from jaxtyping import UInt8
 
 from acdc_pipeline.specs.head_scores import parse_metric
 
+RANDOM_TOKENS = "random tokens"
+"""The source of texts that are of no task."""
+
 Cell = tuple[int, int]
 """Query and key, as indices of the tokens of a text."""
 

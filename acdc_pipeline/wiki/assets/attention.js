@@ -51,6 +51,7 @@
     this.select.addEventListener("change", function () { view.open(+view.select.value, true); });
     this.tokens.addEventListener("keydown", function (event) { view.key(event); });
     this.tokens.addEventListener("pointerleave", function () { view.show(view.kept); });
+    label.hidden = patterns.length < 2;
     this.open(0);
   }
 
@@ -179,15 +180,24 @@
     }
     wikiGet("patterns/" + slug, function (data) {
       if (!data.heads[name]) { nothing(); return; }
-      var view = new View(place, name, data.texts, data.heads[name]);
-      function repaint() { view.paint(); }
-      new MutationObserver(repaint).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
-      matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
-      then(view);
+      then(start(place, name, data.texts, data.heads[name]));
     }, nothing);
   };
 
-  document.querySelectorAll(".attention[data-head]").forEach(function (place) {
+  function start(place, name, texts, patterns) {
+    var view = new View(place, name, texts, patterns);
+    function repaint() { view.paint(); }
+    new MutationObserver(repaint).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+    return view;
+  }
+
+  // One pattern that is written in the page itself, as on the home page.
+  document.querySelectorAll(".attention[data-pattern]").forEach(function (place) {
+    start(place, place.dataset.head, [JSON.parse(place.dataset.text)], [[0, place.dataset.pattern]]).keep(+place.dataset.query);
+  });
+
+  document.querySelectorAll(".attention[data-of]").forEach(function (place) {
     place.parentNode.hidden = false;
     new IntersectionObserver(function (seen, watcher) {
       if (!seen.some(function (one) { return one.isIntersecting; })) return;

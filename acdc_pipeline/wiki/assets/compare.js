@@ -110,6 +110,21 @@
     return { roles: roles.join(", ") || "–", circuits: circuits.join(", ") || "–" };
   }
 
+  // What one head does, in words: its roles with their claims, and its circuits.
+  function say(place, data, head) {
+    var roles = data.roles.filter(function (r) { return r.head === head; });
+    place.textContent = "";
+    roles.forEach(function (role) {
+      var kind = heads.data.kinds.find(function (k) { return k.name === role.role; });
+      var line = place.appendChild(make("p")), link = line.appendChild(make("a", kind ? kind.title : role.role));
+      link.href = "k/" + role.role + ".html";
+      line.prepend("Behaves as ");
+      line.append((role.on ? " on " + role.on : "") + " (" + wikiDigits(role.value) + "). " + (kind ? kind.claim : ""));
+    });
+    if (!roles.length) place.appendChild(make("p", "No score reaches the threshold of a role."));
+    place.appendChild(make("p", "In circuits up to: " + facts(data, head).circuits + ".", "hint"));
+  }
+
   function row(body, name, cells) {
     var made = body.insertRow(), head = make("th", name);
     head.scope = "row";
@@ -156,11 +171,16 @@
   }
 
   // The attention of both heads side by side; on the same text one follows the other.
-  function attend(one, two) {
+  function attend(one, two, data) {
     var views = [], number = latest, places = sides.querySelectorAll(".attention");
-    sides.hidden = false;
+    sides.hidden = document.querySelector(".all-scores").hidden = false;
     [one, two].forEach(function (side, i) {
-      sides.querySelectorAll("h3 bdi")[i].textContent = side.head + " in " + model(side.slug).title;
+      var heading = sides.querySelectorAll("h3")[i];
+      heading.textContent = "";
+      heading.appendChild(title(data[i], side.head));
+      heading.append(" in ");
+      heading.appendChild(make("bdi", model(side.slug).title));
+      say(sides.querySelectorAll(".says")[i], data[i], side.head);
       wikiAttention(places[i], side.slug, side.head, function (view) {
         views[i] = view;
         if (number === latest && views[0] && views[1]) wikiFollow(views[0], views[1]);
@@ -176,7 +196,7 @@
       wikiGet(two.slug, function (b) {
         if (number !== latest) return;
         draw(a, b, one.head, two.head);
-        attend(one, two);
+        attend(one, two, [a, b]);
       }, failed);
     }, failed);
   }

@@ -175,10 +175,16 @@
     reach(order[(at + step + order.length) % order.length]).focus();
   }
 
-  // The edges in view in the order of the table.
+  // The edges in view in reading order: by where they arrive, from the top left, then by where they start.
   function visible() {
-    return Array.from(edges.values()).filter(function (known) { return known.lines.some(isVisible); })
-      .sort(function (a, b) { return (a.row ? a.row.rowIndex : Infinity) - (b.row ? b.row.rowIndex : Infinity) || 0; });
+    var found = Array.from(edges.values()).filter(function (known) { return known.lines.some(isVisible); });
+    found.forEach(function (known) {
+      var path = known.lines.find(isVisible).querySelector("path");
+      known.ends = known.ends || [path.getPointAtLength(path.getTotalLength()), path.getPointAtLength(0)];
+    });
+    return found.sort(function (a, b) {
+      return a.ends[0].y - b.ends[0].y || a.ends[0].x - b.ends[0].x || a.ends[1].y - b.ends[1].y || a.ends[1].x - b.ends[1].x;
+    });
   }
 
   // Makes an edge the one that the tab key reaches.

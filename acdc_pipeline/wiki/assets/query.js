@@ -66,6 +66,12 @@
     }).join(", ");
   };
 
+  // Whether any head behaves as a kind.
+  Heads.prototype.hasRole = function (role) {
+    for (var i = 1; i < this.data.roles.length; i += 3) if (this.data.roles[i] === role) return true;
+    return false;
+  };
+
   Heads.prototype.title = function (score) {
     return score.title + (score.task ? " on " + score.task : "");
   };
@@ -109,43 +115,58 @@
 
   // Parses a query into tests. Words without another meaning are parts of a model's name.
   function parse(text, heads) {
-    var tests = [], data = heads.data;
-    text.trim().split(/\s+/).filter(Boolean).forEach(function (word) {
-      var found = word.match(/^(?:a(\d+)\.h(\d+)|l(\d+)h(\d+)|(\d+)\.(\d+))$/i);
-      if (found) {
-        var numbers = found.slice(1).filter(function (part) { return part !== undefined; });
-        tests.push({ kind: "head", layer: +numbers[0], head: +numbers[1], word: word });
-        return;
-      }
-      found = word.match(/^([^<>=]+?)(>=|<=|>|<|=)(-?[\d.]+(?:e-?\d+)?)$/i);
-      if (found) {
-        var name = found[1].toLowerCase(), test = COMPARE[found[2]], number = parseFloat(found[3]);
-        if (name === "layer" || name === "head" || name === "depth") {
-          tests.push({ kind: name === "head" ? "index" : name, test: test, number: number, word: word });
-          return;
-        }
-        var task = data.tasks.findIndex(function (t) { return t.name.toLowerCase() === name; });
-        var score = heads.score(name);
-        if (score) tests.push({ kind: "score", metric: score.metric, test: test, number: number, word: word });
-        else if (task >= 0) tests.push({ kind: "survives", task: task, test: test, number: number, word: word });
-        else tests.push({ kind: "unknown", word: word });
-        return;
-      }
-      found = word.match(/^(kind|task|family|model|layer|head):(.+)$/i);
-      var key = found ? found[1].toLowerCase() : "", rest = (found ? found[2] : word).toLowerCase();
-      if (key === "layer" || key === "head") {
-        tests.push({ kind: key === "head" ? "index" : key, test: COMPARE["="], number: +rest, word: word });
-        return;
-      }
-      var kind = data.kinds.findIndex(function (k) { return k.name === rest.replace(/[- ]/g, "_"); });
-      if ((!key || key === "kind") && kind >= 0) { tests.push({ kind: "role", role: kind, word: word }); return; }
-      var named = data.tasks.findIndex(function (t) { return t.name.toLowerCase() === rest; });
-      if ((!key || key === "task") && named >= 0) { tests.push({ kind: "task", task: named, word: word }); return; }
-      if (key === "kind" || key === "task") { tests.push({ kind: "unknown", word: word }); return; }
-      if (!key && heads.score(rest)) { tests.push({ kind: "show", metric: heads.score(rest).metric, word: word }); return; }
-      tests.push({ kind: key === "family" ? "family" : "model", text: rest, word: word });
-    });
+    var tests = [], data = heads.data, words = text.trim().split(/\s+/).filter(Boolean);
+    var known = heads.words = heads.words || window.wikiWords && wikiWords.of(data);
+    for (var at = 0; at < words.length; at++) {
+      // names of several words first: `name mover`
+      var named = known && known.longest(words.slice(at));
+      if (named) { tests.push(named.test); at += named.length - 1; } else parseWord(words[at], tests, heads, known);
+    }
     return tests;
+  }
+
+  // Adds the test of one word.
+  function parseWord(word, tests, heads, known) {
+    var data = heads.data;
+    var found = word.match(/^(?:a(\d+)\.h(\d+)|l(\d+)h(\d+)|(\d+)\.(\d+))$/i);
+    if (found) {
+      var numbers = found.slice(1).filter(function (part) { return part !== undefined; });
+      tests.push({ kind: "head", layer: +numbers[0], head: +numbers[1], word: word });
+      return;
+    }
+    found = word.match(/^([^<>=]+?)(>=|<=|>|<|=)(-?[\d.]+(?:e-?\d+)?)$/i);
+    if (found) {
+      var name = found[1].toLowerCase(), test = COMPARE[found[2]], number = parseFloat(found[3]);
+      if (name === "layer" || name === "head" || name === "depth") {
+        tests.push({ kind: name === "head" ? "index" : name, test: test, number: number, word: word });
+        return;
+      }
+      var task = data.tasks.findIndex(function (t) { return t.name.toLowerCase() === name; });
+      var score = heads.score(name);
+      if (score) tests.push({ kind: "score", metric: score.metric, test: test, number: number, word: word });
+      else if (task >= 0) tests.push({ kind: "survives", task: task, test: test, number: number, word: word });
+      else tests.push({ kind: "unknown", word: word });
+      return;
+    }
+    found = word.match(/^(kind|task|family|model|layer|head):(.+)$/i);
+    var key = found ? found[1].toLowerCase() : "", rest = (found ? found[2] : word).toLowerCase();
+    if (key === "layer" || key === "head") {
+      tests.push({ kind: key === "head" ? "index" : key, test: COMPARE["="], number: +rest, word: word });
+      return;
+    }
+    var kind = data.kinds.findIndex(function (k) { return k.name === rest.replace(/[- ]/g, "_"); });
+    if ((!key || key === "kind") && kind >= 0) { tests.push({ kind: "role", role: kind, word: word }); return; }
+    var named = data.tasks.findIndex(function (t) { return t.name.toLowerCase() === rest; });
+    if ((!key || key === "task") && named >= 0) { tests.push({ kind: "task", task: named, word: word }); return; }
+    if (key === "kind" || key === "task") { tests.push({ kind: "unknown", word: word }); return; }
+    if (!key && heads.score(rest)) { tests.push({ kind: "show", metric: heads.score(rest).metric, word: word }); return; }
+    var isModel = data.models.some(function (model) { return model.title.toLowerCase().indexOf(rest) >= 0 || model.slug.indexOf(rest) >= 0; });
+    if (known && !key && !isModel) {
+      if (known.isStop(word)) return;
+      tests.push(known.one(word) ? known.one(word).test : { kind: "unknown", word: word });
+      return;
+    }
+    tests.push({ kind: key === "family" ? "family" : "model", text: rest, word: word });
   }
 
   function passes(test, number, at, heads) {

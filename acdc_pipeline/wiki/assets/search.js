@@ -121,6 +121,27 @@
     }).join(", ");
   }
 
+  // What the kinds of the query are, or what a word that is no name may have meant.
+  function explain(list, unknown) {
+    var place = document.querySelector(".meant"), near = [];
+    place.textContent = "";
+    if (unknown.length) {
+      near = heads.words.near(form.q.value);
+      unknown.forEach(function (test) { near = near.concat(heads.words.near(test.word)); });
+      near = near.filter(function (one, i) { return near.findIndex(function (x) { return x.query === one.query; }) === i; }).slice(0, 4);
+      near.forEach(function (one, i) {
+        place.append(i ? ", " : "Did you mean ", link("search.html?q=" + encodeURIComponent(one.query), one.shown));
+      });
+      if (near.length) place.append("?");
+      return;
+    }
+    list.filter(function (test) { return test.kind === "role"; }).forEach(function (test) {
+      var kind = heads.data.kinds[test.role];
+      place.append(link("k/" + kind.name + ".html", kind.words[0][0].toUpperCase() + kind.words[0].slice(1)), ": " + kind.claim + " ");
+      if (!heads.hasRole(test.role)) place.append("No head of this site behaves so. ");
+    });
+  }
+
   function draw(list) {
     var score = shown && heads.data.scores.find(function (s) { return s.metric === shown; });
     var unknown = list.filter(function (t) { return t.kind === "unknown"; });
@@ -134,8 +155,9 @@
       cell(row, heads.roleNames(number));
       cell(row, circuits(number));
     });
+    explain(list, unknown);
     status.textContent = unknown.length
-      ? "“" + unknown[0].word + "” is no score, kind or task of this site."
+      ? "“" + unknown[0].word + "” is no score, kind, task or model of this site."
       : hits.length.toLocaleString("en") + (hits.length === 1 ? " head" : " heads") + " of " +
         heads.count.toLocaleString("en");
     var last = Math.max(1, Math.ceil(hits.length / ROWS));

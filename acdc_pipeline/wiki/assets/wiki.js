@@ -148,12 +148,55 @@
         if (at) location.href = "a" + at.layer + ".h" + at.head + ".html";
       });
     }
+    var pick = document.querySelector("main .pick"), select = pick.querySelector("select"), all = pick.querySelector("button");
+    function fold(folded) {
+      field.classList.toggle("folded", folded);
+      all.setAttribute("aria-expanded", String(!folded));
+    }
+    pick.hidden = false;
+    fold(true);
+    all.addEventListener("click", function () { fold(!field.classList.contains("folded")); });
+    select.addEventListener("change", function () {
+      field.querySelector("input[id='" + CSS.escape(select.value) + "']").checked = true;
+      wikiState("#" + select.value.slice(2));
+    });
     var wanted = location.hash.slice(1);
     var input = wanted && field.querySelector("input[id='k-" + CSS.escape(wanted) + "']");
     if (input) input.checked = true;
+    select.value = field.querySelector("input:checked").id;
     field.addEventListener("change", function (event) {
+      select.value = event.target.id;
       wikiState("#" + event.target.id.slice(2));
     });
+  }
+
+  // The pattern of a head: names of the keys above it, and the cell under the pointer in words.
+  function pattern(figure) {
+    var rows = figure.querySelector("ol"), mask = figure.querySelector(".mask"), columns = rows.cloneNode(true);
+    var size = rows.children.length, output = document.createElement("output");
+    columns.className = "cols";
+    columns.setAttribute("aria-hidden", "true");
+    rows.parentNode.insertBefore(columns, rows);
+    rows.parentNode.classList.add("labelled");
+    output.hidden = true;
+    mask.appendChild(output);
+    function light(key, query) {
+      [[columns, key], [rows, query]].forEach(function (side) {
+        Array.prototype.forEach.call(side[0].children, function (label, i) { label.classList.toggle("on", i === side[1]); });
+      });
+    }
+    mask.addEventListener("pointermove", function (event) {
+      var area = mask.getBoundingClientRect();
+      var key = Math.floor((event.clientX - area.left) / area.width * size);
+      var query = Math.floor((event.clientY - area.top) / area.height * size);
+      output.hidden = key < 0 || query < 0 || key >= size || query >= size;
+      if (output.hidden) return;
+      light(key, query);
+      output.textContent = "from " + rows.children[query].textContent + " to " + rows.children[key].textContent;
+      output.style.left = event.clientX - area.left + "px";
+      output.style.top = event.clientY - area.top + "px";
+    });
+    mask.addEventListener("pointerleave", function () { output.hidden = true; light(-1, -1); });
   }
 
   // The address contains the current state, so that it can be shared.
@@ -167,4 +210,5 @@
   citations();
   document.querySelectorAll("table[data-sortable]").forEach(sortable);
   document.querySelectorAll("fieldset.kinds").forEach(stage);
+  document.querySelectorAll("figure.pattern").forEach(pattern);
 })();

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from acdc_pipeline.heads.habits import HABITS
 from acdc_pipeline.plotting.heatmap import draw_attention_mask
 from acdc_pipeline.specs.head_scores import parse_metric
@@ -9,6 +11,7 @@ from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
 from acdc_pipeline.wiki.page import Data
 from acdc_pipeline.wiki.pages.statement import Statement, find_typical
 from acdc_pipeline.wiki.text import (
+    format_fixed,
     format_percent,
     format_signed,
     pluralize,
@@ -57,9 +60,9 @@ def typical_data(model: Model, place: HeadIndex, statement: Statement) -> Data |
         else "effect on the logit of the answer over wrong ones"
     )
     intro.append(
-        f"Places on {source} whose {what} is near the mean of {signs(mean)}; over all "
-        f"{pluralize(shown.places, 'place')}, four in five lie between {signs(shown.low)} and "
-        f"{signs(shown.high)}."
+        f"Places on {source} whose {what} is {_nearness(shown, mean, looks)} of {signs(mean)}; "
+        f"over all {pluralize(shown.places, 'place')}, four in five lie between "
+        f"{signs(shown.low)} and {signs(shown.high)}."
     )
     return {
         "intro": " ".join(intro),
@@ -68,6 +71,16 @@ def typical_data(model: Model, place: HeadIndex, statement: Statement) -> Data |
         "texts": [_text(one, shown.metric, looks) for one in shown.texts],
         "on": task,
     }
+
+
+def _nearness(shown: Typical, mean: float | None, looks: bool) -> str:
+    """Say how far the farthest of the texts is from the mean: `within 3 points of the mean`."""
+    if mean is None:
+        return "near the mean"
+    far = max(abs(one.value - mean) for one in shown.texts)
+    # rounded up, so that it is not understated
+    reach = pluralize(max(1, math.ceil(100 * far)), "point") if looks else format_fixed(far + 0.005)
+    return f"within {reach} of the mean"
 
 
 def _figure(shown: Typical, name: str, what: str) -> Data:

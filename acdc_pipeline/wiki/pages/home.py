@@ -5,14 +5,15 @@ from __future__ import annotations
 from acdc_pipeline import __version__
 from acdc_pipeline.wiki.dumps import DUMPS
 from acdc_pipeline.wiki.page import Data, SinglePage, frame
-from acdc_pipeline.wiki.pages.mosaics import mosaic_settings
+from acdc_pipeline.wiki.pages.mosaics import mosaic_settings, telling_metric
+from acdc_pipeline.wiki.pages.plain_names import plain_name
 from acdc_pipeline.wiki.pages.role import role_rows
 from acdc_pipeline.wiki.pages.task import task_rows
 from acdc_pipeline.wiki.scores import group_by_task
 from acdc_pipeline.wiki.site import Site, SiteScore
 
-FIRST = "induction"
-"""The score of the mosaic shown first."""
+_KINDS_SHOWN = 8
+"""Number of kinds of heads in the way in to them."""
 
 
 class HomePage(SinglePage):
@@ -32,7 +33,10 @@ class HomePage(SinglePage):
                 title: [site.scores[metric] for metric in metrics]
                 for title, metrics in group_by_task(site.scores).items()
             },
-            "kinds": [row for row in role_rows(site) if row["heads"]],
+            "front": {"head": None, "circuit": None, **site.front},
+            "names": {model.slug: plain_name(model) for model in site.models},
+            "kinds": (kinds := [row for row in role_rows(site) if row["heads"]]),
+            "kinds_first": sorted(kinds, key=lambda row: -row["models"])[:_KINDS_SHOWN],
             "tasks": task_rows(site),
         }
 
@@ -101,6 +105,6 @@ class ScatterPage(SinglePage):
 
 
 def _first_score(site: Site) -> SiteScore | None:
-    scores = list(site.scores.values())
-    named = (score for score in scores if score.definition.name == FIRST)
-    return next(named, scores[0] if scores else None)
+    return site.scores.get(telling_metric(site.models) or "") or next(
+        iter(site.scores.values()), None
+    )

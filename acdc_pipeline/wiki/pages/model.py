@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from markupsafe import Markup
 
+from acdc_pipeline.heads.habits import lead_place
 from acdc_pipeline.plotting.heatmap import draw_mosaic
-from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki import text
 from acdc_pipeline.wiki.circuits import CircuitSeries, split_positions
 from acdc_pipeline.wiki.experts import expert_sections
@@ -16,7 +16,8 @@ from acdc_pipeline.wiki.models import Model, head_name
 from acdc_pipeline.wiki.notes import MODEL as NOTE
 from acdc_pipeline.wiki.page import Data, SectionPage, frame
 from acdc_pipeline.wiki.pages.circuit import circuit_path, circuit_warnings, cut_data
-from acdc_pipeline.wiki.pages.mosaics import MAX_LINKED
+from acdc_pipeline.wiki.pages.mosaics import MAX_LINKED, telling_metric
+from acdc_pipeline.wiki.pages.plain_names import plain_name
 from acdc_pipeline.wiki.pages.removal import removal_loss
 from acdc_pipeline.wiki.scores import definition_of, group_by_task, task_of
 from acdc_pipeline.wiki.site import Section, describe_mosaic
@@ -44,9 +45,12 @@ class ModelPage(SectionPage[None]):
             "note": Markup(section.notes[NOTE]) if NOTE in section.notes else None,
             "cell": max(_MIN_CELL, fitting),
             "linked": model.total_heads <= MAX_LINKED,
+            "plain": plain_name(model),
+            "first": telling_metric([model]) or next(iter(model.scores), None),
             "groups": [
                 {
                     "title": title[:1].upper() + title[1:],
+                    "count": len(metrics),
                     "mosaics": [_mosaic(section, metric) for metric in metrics],
                 }
                 for title, metrics in group_by_task(model.scores).items()
@@ -117,8 +121,7 @@ def _roles(model: Model) -> list[Data]:
             found.setdefault((held.role, held.on), []).append(
                 (*order, head_name(*place), held.value, loss)
             )
-    names = list(ROLES)
-    ranked = sorted(found.items(), key=lambda item: (names.index(item[0][0]), item[0][1] or ""))
+    ranked = sorted(found.items(), key=lambda item: (lead_place(item[0][0]), item[0][1] or ""))
     return [
         {
             "role": role,

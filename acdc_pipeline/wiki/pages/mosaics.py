@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
+from acdc_pipeline.heads.habits import lead_place
+from acdc_pipeline.wiki.models import HeadIndex, Model, head_name, primary_metric
+from acdc_pipeline.wiki.neighbours import COMMON_ROLES
 from acdc_pipeline.wiki.page import Data
 from acdc_pipeline.wiki.site import Site
 
@@ -30,6 +34,28 @@ def mosaic_settings(site: Site) -> Data:
     heads = np.quantile([m.n_heads for m in site.models], 0.9, method="higher")
     fitting = min(_MAX_CELL, int(_MAX_WIDTH // layers), int(_MAX_HEIGHT // max(1, heads)))
     return {"site": site, "cell": max(_MIN_CELL, fitting), "linked": linked}
+
+
+def telling_metric(models: Sequence[Model]) -> str | None:
+    """Return the score that decides on the role which heads of the most models have.
+
+    Of several that whose role says most (`lead_place`); roles of very many heads, such as sinks,
+    come last. None without roles.
+    """
+    found: dict[tuple[str, str | None], tuple[set[str], int]] = {}
+    for model in models:
+        for roles in model.roles.values():
+            for held in roles:
+                owners, _ = found.setdefault((held.role, held.on), (set(), lead_place(held.role)))
+                owners.add(model.slug)
+    if not found:
+        return None
+
+    def rank(key: tuple[str, str | None]) -> tuple[bool, int, int, str]:
+        owners, place = found[key]
+        return key[0] in COMMON_ROLES, -len(owners), place, key[1] or ""
+
+    return primary_metric(*min(found, key=rank))
 
 
 def leader_rows(site: Site, metric: str, count: int, sign: int = 1) -> list[Data]:

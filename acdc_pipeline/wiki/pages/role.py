@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
@@ -14,12 +15,19 @@ from acdc_pipeline.specs.head_scores import ROLES, SCORES, Criterion, RoleDefini
 from acdc_pipeline.wiki.models import Model, head_index, primary_metric
 from acdc_pipeline.wiki.page import Data, SinglePage, SitePage, frame
 from acdc_pipeline.wiki.pages.mosaics import mosaic_settings
+from acdc_pipeline.wiki.pages.plain_names import plain_name
+from acdc_pipeline.wiki.pages.published import role_claims
 from acdc_pipeline.wiki.pages.removal import removal_loss
 from acdc_pipeline.wiki.site import Site, SiteScore
 from acdc_pipeline.wiki.text import format_number, pluralize, show_line, show_name
 
 _MAX_ROWS = 40
 _MAX_POINTS = 400
+_MODELS_SHOWN = 24
+"""Number of mosaics before the others are folded."""
+
+_LEAST_MODELS = 5
+"""Number of models from which depth is plotted against size."""
 
 _THRESHOLDS = {
     "score": "at least {least}",
@@ -58,6 +66,9 @@ class RolePage(SitePage[RoleDefinition]):
     def data(self, role: RoleDefinition) -> Data:
         site = self.site
         found = sorted(site.holders.get(role.name, ()), key=_order)
+        profiled = [model for model in site.models if model.scores]
+        # a head may have the role on several tasks
+        counts = Counter(slug for slug, _ in {(model.slug, held.node) for model, held in found})
         title = role.title.partition(" ")[2] if role.title[:2] in ("a ", "an") else role.title
         heading = title[:1].upper() + title[1:]
         return {
@@ -73,6 +84,11 @@ class RolePage(SitePage[RoleDefinition]):
             f"{pluralize(_count_models(found), 'model')} of {site.profiled} profiled",
             "definition": SCORES[role.required[0].score],
             "mosaics": _deciding_scores(site, role),
+            "claims": role_claims(site, role.name),
+            "shown": _MODELS_SHOWN,
+            "counts": dict(counts),
+            "names": {model.slug: plain_name(model) for model, _ in found},
+            "models": sorted(profiled, key=lambda m: (-counts.get(m.slug, 0), m.title)),
             "leaders": [(*pair, _loss(*pair)) for pair in found[:_MAX_ROWS]],
             "more": max(0, len(found) - _MAX_ROWS),
             "depths": _plot_depths(found, heading),
@@ -128,16 +144,18 @@ def _criterion(site: Site, criterion: Criterion, need: str) -> Data:
 
 
 def _deciding_scores(site: Site, role: RoleDefinition) -> list[SiteScore]:
-    """Return the score of the first criterion; on prompts, one for every task."""
+    """Return the score of the first criterion; on prompts, for every task, most heads first."""
     on_tasks = SCORES[role.required[0].score].per == "task"
-    metrics = (primary_metric(role.name, task) for task in (site.tasks if on_tasks else (None,)))
+    held = Counter(one.on for _, one in site.holders.get(role.name, ()))
+    tasks = sorted(site.tasks, key=lambda task: -held[task]) if on_tasks else (None,)
+    metrics = (primary_metric(role.name, task) for task in tasks)
     return [site.scores[metric] for metric in metrics if metric in site.scores]
 
 
 def _plot_depths(found: list[Holder], heading: str) -> Markup | None:
     """Plot the relative depth of the heads against the size of their models."""
     sized = [(model, held) for model, held in found if model.size]
-    if _count_models(sized) < 2:
+    if _count_models(sized) < _LEAST_MODELS:
         return None
     points = [
         Mark(

@@ -10,6 +10,8 @@ from acdc_pipeline.wiki.circuits import CircuitSeries, split_positions
 from acdc_pipeline.wiki.models import Model
 from acdc_pipeline.wiki.page import Data, SinglePage, SitePage, frame
 from acdc_pipeline.wiki.pages.circuit import cut_data
+from acdc_pipeline.wiki.pages.plain_names import plain_name
+from acdc_pipeline.wiki.pages.published import edge_rows, group_rows, is_on_site
 from acdc_pipeline.wiki.scores import task_of
 from acdc_pipeline.wiki.site import Site
 from acdc_pipeline.wiki.tasks import Task
@@ -49,6 +51,9 @@ class TaskPage(SitePage[Task]):
             "rows": rows,
             "any_null": any(row["above_null"] is not None for row in rows),
             "kinds": _roles(self.site, task),
+            "groups": group_rows(self.site, task),
+            "edges": edge_rows(self.site, task),
+            "on_site": task.reference is not None and is_on_site(self.site, task.reference),
         }
 
 
@@ -84,6 +89,7 @@ def _model_row(model: Model, series: CircuitSeries, labels: list[str]) -> Data:
     shown = series.cuts[series.first_shown]
     return {
         "model": model,
+        "plain": plain_name(model),
         "by_span": series.by_span,
         "spans": not series.by_span and split_positions(model.circuits[series.task])[1] != (),
         "cells": [by_label.get(label) if series.has_thresholds else None for label in labels],

@@ -280,7 +280,7 @@ def test_kind_page_lists_its_heads_best_first(small_pages: dict[str, Page], site
     wanted = [(slug, node) for _, slug, node in held]
     places = [listed.index(one) for one in wanted]
     assert len(wanted) > 2
-    # links of mosaic and plot come first; in the table the order is that of the scores
+    # links of the mosaic come first; in the table the order is that of the scores
     tail = listed[-len(wanted) :]
     assert tail == wanted, places
 

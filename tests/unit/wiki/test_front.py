@@ -1,0 +1,147 @@
+"""The first page, plain names of models, words of the search, and published claims."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from acdc_pipeline.heads.habits import lead_role
+from acdc_pipeline.specs import ReferenceCircuit
+from acdc_pipeline.specs.head_scores import ROLES
+from acdc_pipeline.store import Store
+from acdc_pipeline.wiki.models import head_name
+from acdc_pipeline.wiki.page import show_prose
+from acdc_pipeline.wiki.pages.featured import find_circuit, find_head
+from acdc_pipeline.wiki.pages.mosaics import telling_metric
+from acdc_pipeline.wiki.pages.plain_names import plain_name
+from acdc_pipeline.wiki.pages.published import group_rows, role_claims
+from acdc_pipeline.wiki.pages.search_words import kind_words
+from acdc_pipeline.wiki.runs import read_store
+from acdc_pipeline.wiki.site import Site, make_site
+from acdc_pipeline.wiki.typical import Typical
+from tests.wiki_pages import Page
+
+
+@pytest.fixture(scope="module")
+def site(small_store: Store) -> Site:
+    return make_site(read_store(small_store))
+
+
+def test_first_page_shows_a_head_whose_stored_pattern_is_what_its_sentence_says(
+    site: Site, small_store: Store, small_pages: dict[str, Page]
+):
+    found = find_head(site, small_store)
+    assert found is not None
+    name = head_name(*found.place)
+    stored = [one for profile in found.model.profiles for one in profile.typical(name)]
+    shown = next(one for one in stored if isinstance(one, Typical))
+    assert shown.metric == found.statement.example
+    # the strongest of the role that says most, of those with such a pattern
+    role = lead_role(found.model.roles[found.place])
+    same = [held for _, held in site.holders[role.role] if len(held.evidence) == len(role.evidence)]
+    assert role.value == max(held.value for held in same)
+    text = small_pages["index.html"].text
+    assert found.statement.text in text
+    assert plain_name(found.model) in text
+
+
+def test_first_page_shows_the_smallest_faithful_circuit_as_its_own_page_does(
+    site: Site, small_store: Store, small_pages: dict[str, Page]
+):
+    head = find_head(site, small_store)
+    assert head is not None
+    found = find_circuit(site, head)
+    assert found is not None
+    assert found.cut is found.series.cuts[found.series.first_shown]
+    name = head_name(*head.place)
+    for model in site.models:
+        for series, *_ in model.circuits.values():
+            cut = series.cuts[series.first_shown]
+            is_good = cut.faithfulness is not None and abs(1 - cut.faithfulness) <= 0.1
+            has_head = model.slug == head.model.slug and any(name in key[:2] for key in cut.edges)
+            if is_good and has_head and 4 <= len(cut.edges) <= 60:
+                assert len(found.cut.edges) <= len(cut.edges)
+    drawn = [e for e in small_pages["index.html"].all("g") if "data-s" in e.attributes]
+    assert len(drawn) == len(found.cut.edges)
+
+
+def test_mosaic_shows_the_score_of_the_role_that_most_models_have(site: Site):
+    metric = telling_metric(site.models)
+    counts: dict[str, set[str]] = {}
+    for model in site.models:
+        for roles in model.roles.values():
+            for held in roles:
+                if held.role not in ("sink", "current_token"):
+                    counts.setdefault(held.metric, set()).add(model.slug)
+    assert len(counts[str(metric)]) == max(map(len, counts.values()))
+    assert telling_metric([]) is None
+
+
+@pytest.mark.parametrize(
+    ("ref", "name"),
+    [
+        ("zoo:gpt2-4l-s0", "GPT-2-shaped, 4 layers (trained here, seed 0)"),
+        ("zoo:attn-2l", "attention only, 4 layers (trained here)"),
+        ("zoo:neox-4l-words", "GPT-NeoX-shaped, 4 layers (trained here, words)"),
+        ("zoo:compiled-lookback", "lookback program, 4 layers (weights set by hand)"),
+        ("hf:openai-community/gpt2@main", "gpt2, 4 layers (from Hugging Face)"),
+        ("dir:models/mine", "mine, 4 layers"),
+    ],
+)
+def test_models_have_names_that_need_no_explanation(site: Site, ref: str, name: str):
+    model = next(m for m in site.models if m.n_layers == 4)
+    assert plain_name(dataclasses.replace(model, ref=ref)) == name
+
+
+def test_search_knows_titles_and_published_names_of_every_kind():
+    words = {role: kind_words(role) for role in ROLES}
+    assert words["name_mover"] == ["name mover"]
+    assert words["s_inhibition"][0] == "s inhibition"
+    assert "negative name mover" in words["copy_suppression"]
+    every = [word for found in words.values() for word in found]
+    assert len(every) == len(set(every))
+
+
+def test_text_of_tasks_has_arrows_and_code_for_markup():
+    assert show_prose('"a" -> `x<y`') == "&#34;a&#34; → <code>x&lt;y</code>"
+    assert show_prose("one ` alone") == "one ` alone"
+    assert show_prose("`a` and ` <b>") == "<code>a</code> and ` &lt;b&gt;"
+
+
+def test_published_heads_stand_beside_those_found(site: Site):
+    task = next(task for task in site.tasks.values() if task.name == "ioi")
+    model = next(
+        model
+        for model in site.models
+        if any(held.role == "previous_token" for roles in model.roles.values() for held in roles)
+    )
+    held = [p for p, roles in model.roles.items() if any(r.role == "previous_token" for r in roles)]
+    other = next(p for p in model.places if p not in held)
+    reference = ReferenceCircuit.model_validate(
+        {
+            "model": model.ref,
+            "source": "Somebody 2022, arXiv 2211.00593",
+            "groups": {"previous_token": {"heads": [list(held[0]), list(other)]}},
+        }
+    )
+    ours = dataclasses.replace(
+        site, tasks={**site.tasks, "ioi": dataclasses.replace(task, reference=reference)}
+    )
+    (row,) = group_rows(ours, ours.tasks["ioi"])
+    told = {h["name"]: j["verdict"] for j in row["judged"] for h in j["heads"]}
+    in_circuit = model.circuits["ioi"][0].heads
+    for place, behaves in ((held[0], True), (other, False)):
+        agrees = behaves and head_name(*place) in in_circuit
+        assert told[head_name(*place)] == ("agrees" if agrees else "disagrees")
+    assert head_name(*held[0]) in [h for f in row["found"] for h in f["heads"]] or row["found"]
+    (claim,) = [c for c in role_claims(ours, "previous_token") if c["task"].name == "ioi"]
+    told = {h["name"]: j["verdict"] for j in claim["judged"] for h in j["heads"]}
+    assert told == {head_name(*held[0]): "agrees", head_name(*other): "disagrees"}
+
+
+def test_depth_is_plotted_from_five_models_on(small_pages: dict[str, Page], small_site: Path):
+    assert "Depth against size" not in small_pages["k/previous_token.html"].text
+    assert "In which models" in small_pages["k/previous_token.html"].text
+    assert '-&gt; "' not in (small_site / "t/ioi/index.html").read_text()
