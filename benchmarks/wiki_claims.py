@@ -22,6 +22,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from benchmarks.why_claims import check_why, read_shard
+from benchmarks.wiki_text_claims import check_text_sentence, longest_text
 
 PLACES = {
     "the token that followed the current one before": "induction",
@@ -84,6 +85,7 @@ def find_contradictions(store: Path, site: Path) -> tuple[int, list[str]]:
         profiles = [json.loads((run / "profile.json").read_text()) for run in runs]
         folder = site / "m" / folders[model]
         shard = read_shard(site / "data" / "why" / f"{folders[model]}.js")
+        text = longest_text(store / "runs", model)
         for name, values in scores.items():
             heads += 1
             page = folder / f"{name}.html"
@@ -95,6 +97,8 @@ def find_contradictions(store: Path, site: Path) -> tuple[int, list[str]]:
                 *_check_certainty(sure, sentence, name, rows[name], profiles),
                 *_check_texts(intro, name, values, profiles),
             ]
+            if text is not None:
+                wrong += check_text_sentence(page, name, text, profiles)
             found += [f"{folder.name} {name}: {one}" for one in wrong]
     return heads, found
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from acdc_pipeline.errors import UnsupportedModel
 from acdc_pipeline.models.describe import ModelDescription, describe_located, no_mixture
 from acdc_pipeline.models.directory import SHOW_SUPPORTED
 from acdc_pipeline.models.location import pin
 from acdc_pipeline.models.memory.held import HeldModel
-from acdc_pipeline.specs import Method, ModelRef, RunSpec, TaskSpec, parse
+from acdc_pipeline.specs import Method, ModelRef, RunSpec, TaskSpec, TextMethod, parse
 from acdc_pipeline.specs.run import require_positional
+from acdc_pipeline.specs.text_files import NamedText, hash_texts
 
 
 def plan_run(
@@ -62,6 +65,41 @@ def plan_run(
             "model_revision": revision,
             "prompts": task.prompts_for(prompts),
         }
+    )
+
+
+def plan_text_run(
+    texts: Sequence[NamedText],
+    model: ModelRef | HeldModel | str,
+    *,
+    method: TextMethod,
+    seed: int,
+    dtype: str,
+) -> RunSpec:
+    """Return the run for texts. Reads files of the model, but loads no weights.
+
+    The names of the texts do not decide the run's id, their contents do.
+
+    Raises SpecError for an invalid seed or dtype, and what `describe_supported` raises.
+    """
+    if isinstance(model, HeldModel):
+        ref, revision = str(model.ref), model.revision
+    else:
+        found = describe_supported(ModelRef.parse(model) if isinstance(model, str) else model)
+        ref, revision = found.ref, found.revision
+    return parse(
+        {
+            "task": ", ".join(text.name for text in texts),
+            "task_hash": hash_texts(texts),
+            "model": ref,
+            "model_revision": revision,
+            "method": method.plain(),
+            "prompts": sum(len(text.documents) for text in texts),
+            "seed": seed,
+            "dtype": dtype,
+        },
+        RunSpec,
+        "heads",
     )
 
 

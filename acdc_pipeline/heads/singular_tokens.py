@@ -65,15 +65,17 @@ def top_tokens(weights: TransformerWeights, memory: int) -> dict[Node, HeadToken
     size = min(vocabulary_at_once(weights, memory // 2), max(1, memory // (2 * in_all)))
 
     rows = torch.cat([into_unembedding(weights, ov.right) for ov, _ in circuits])
-    written = _ends(rows, lambda part: weights.w_u[:, part].T.to(weights.dtype), n_written, size)
-    read: list[_Ends] = []
+    written = find_ends(
+        rows, lambda part: weights.w_u[:, part].T.to(weights.dtype), n_written, size
+    )
+    read: list[TokenEnds] = []
     # The effective embedding is the same in every layer after the first.
     in_first = int(layers[0] == 0)
     for layer, group in ((0, circuits[:in_first]), (1, circuits[in_first:])):
         if group:
             directions = [torch.cat([ov.left, qk.left, qk.right]) for ov, qk in group]
             tokens_read = partial(effective_embedding, weights, layer=layer)
-            found = _ends(torch.cat(directions), tokens_read, n_read, size)
+            found = find_ends(torch.cat(directions), tokens_read, n_read, size)
             read += found.split(weights.topology.n_heads)
     out: dict[Node, HeadTokens] = {}
     targets = written.split(weights.topology.n_heads)
@@ -95,16 +97,16 @@ class _Directions:
 
 
 @dataclass(frozen=True)
-class _Ends:
+class TokenEnds:
     """The tokens at the two ends of each direction, and the projection of the furthest one."""
 
     tokens: Int[Tensor, "end head rank token"]
     reach: Float[Tensor, "end head rank"]
 
-    def split(self, size: int) -> list[_Ends]:
+    def split(self, size: int) -> list[TokenEnds]:
         """Split into parts of `size` heads each."""
         parts = zip(self.tokens.split(size, dim=1), self.reach.split(size, dim=1), strict=True)
-        return [_Ends(tokens, reach) for tokens, reach in parts]
+        return [TokenEnds(tokens, reach) for tokens, reach in parts]
 
 
 def _directions(
@@ -122,12 +124,12 @@ def _directions(
     )
 
 
-def _ends(
+def find_ends(
     directions: Float[Tensor, "head rank d_model"],
     tokens: Callable[[slice], Float[Tensor, "n d_model"]],
     vocab: int,
     size: int,
-) -> _Ends:
+) -> TokenEnds:
     """Find the `TOKENS` furthest along each direction and its negative, `size` tokens at a time."""
     flat = directions.flatten(0, 1)
     best = flat.new_empty(2, len(flat), 0)
@@ -141,10 +143,12 @@ def _ends(
         best, at = both.topk(min(TOKENS, both.shape[2]))
         ids = names.gather(2, at)
     shape = (2, *directions.shape[:2])
-    return _Ends(ids.view(*shape, -1).cpu(), best[..., 0].view(shape).cpu())
+    return TokenEnds(ids.view(*shape, -1).cpu(), best[..., 0].view(shape).cpu())
 
 
-def _named(directions: _Directions, source: _Ends, target: _Ends) -> list[tuple[TopTokens, ...]]:
+def _named(
+    directions: _Directions, source: TokenEnds, target: TokenEnds
+) -> list[tuple[TopTokens, ...]]:
     """Describe the directions of every head by their tokens."""
     out = []
     for index, shares in enumerate(directions.share.tolist()):

@@ -24,6 +24,7 @@ from acdc_pipeline.specs.methods import Method as Method
 from acdc_pipeline.specs.methods import ProfileMethod as ProfileMethod
 from acdc_pipeline.specs.methods import ScoredMethod as ScoredMethod
 from acdc_pipeline.specs.methods import SearchMethod as SearchMethod
+from acdc_pipeline.specs.methods import TextMethod as TextMethod
 from acdc_pipeline.specs.methods import circuit_method as circuit_method
 from acdc_pipeline.specs.methods import method_for as method_for
 from acdc_pipeline.specs.methods import method_label as method_label

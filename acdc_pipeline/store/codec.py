@@ -31,8 +31,8 @@ def encode(record: RunRecord) -> dict[str, bytes]:
     """Return the files of a run by name, without the commit marker.
 
     `edges`, `nodes` and `graph` exist iff there is a circuit, `steps` iff there is a decision log,
-    `heads` iff there are scores of heads, `profile` and `consensus` iff there is one; `run.json`
-    always.
+    `heads` iff there are scores of heads, `profile`, `consensus` and `text` iff there is one;
+    `run.json` always.
     """
     run_id, circuit = record.spec.run_id(), record.circuit
     files = {layout.RUN: json_bytes(_run_document(record))}
@@ -40,6 +40,8 @@ def encode(record: RunRecord) -> dict[str, bytes]:
         files[layout.PROFILE] = _compact(record.profile)
     if record.consensus is not None:
         files[layout.CONSENSUS] = _compact(record.consensus.as_dict())
+    if record.text is not None:
+        files[layout.TEXT] = _compact(record.text)
     parts: dict[str, pa.Table] = {}
     if circuit is not None:
         parts[layout.EDGES] = tables.edges_table(run_id, circuit)
@@ -100,6 +102,7 @@ def decode(run_id: str, files: Mapping[str, bytes]) -> RunRecord:
             consensus=Consensus.from_dict(_json_object(run_id, files, layout.CONSENSUS))
             if layout.CONSENSUS in files
             else None,
+            text=_json_object(run_id, files, layout.TEXT) if layout.TEXT in files else None,
         )
     except (KeyError, TypeError, ValidationError, AcdcError) as error:
         raise _inconsistent(run_id, error) from error

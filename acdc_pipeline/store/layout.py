@@ -32,7 +32,8 @@ STEPS = "steps.parquet"
 HEADS = "heads.parquet"
 PROFILE = "profile.json"
 CONSENSUS = "consensus.json"
-FILES = (EDGES, NODES, STEPS, HEADS, PROFILE, CONSENSUS, GRAPH, RUN)
+TEXT = "text.json"
+FILES = (EDGES, NODES, STEPS, HEADS, PROFILE, CONSENSUS, TEXT, GRAPH, RUN)
 
 EVALUATION_ID_LENGTH = 16
 

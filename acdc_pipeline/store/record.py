@@ -45,8 +45,8 @@ class RunRecord:
     """The result of a run, equal to the record that the store returns for it.
 
     For that reason it holds only values that can be stored: scores of edges are rounded to 32
-    bits, `details` and `profile` are JSON data (tuples become lists), and every number is finite,
-    because a NaN is a failed computation and not a result.
+    bits, `details`, `profile` and `text` are JSON data (tuples become lists), and every number is
+    finite, because a NaN is a failed computation and not a result.
 
     Args:
         circuit: the circuit that was found; None for runs that search for none.
@@ -56,6 +56,7 @@ class RunRecord:
         parity_error: largest difference between the logits of the engine and of the model.
         profile: further results of such runs, as JSON data: roles, nulls, examples.
         consensus: what several searches agree on; None for one alone.
+        text: what heads do on ordinary text, as JSON data; None for other runs.
 
     Raises:
         StoreError: a value cannot be stored.
@@ -72,6 +73,7 @@ class RunRecord:
     heads: tuple[HeadScore, ...] = field(default=())
     profile: dict[str, Any] | None = None
     consensus: Consensus | None = None
+    text: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
         spec = self.spec
@@ -94,6 +96,8 @@ class RunRecord:
         object.__setattr__(self, "details", json_data(self.details, "details"))
         if self.profile is not None:
             object.__setattr__(self, "profile", json_data(self.profile, "profile"))
+        if self.text is not None:
+            object.__setattr__(self, "text", json_data(self.text, "text"))
         _finite(self.wall_seconds, "wall_seconds")
         _finite(self.parity_error, "parity_error")
 

@@ -19,7 +19,7 @@ from acdc_pipeline.wiki.page import load_templates
 from acdc_pipeline.wiki.pages import render_pages
 from acdc_pipeline.wiki.pattern_data import pattern_files
 from acdc_pipeline.wiki.processes import map_in_processes
-from acdc_pipeline.wiki.runs import read_full_runs
+from acdc_pipeline.wiki.runs import read_full_runs, read_run
 from acdc_pipeline.wiki.site import Section, Site
 from acdc_pipeline.wiki.why_data import why_files
 
@@ -145,5 +145,7 @@ def _write_batch(
 
 def _read_profiles(section: Section, store: Store) -> Section:
     """Read what summaries of profiles leave out. Raises StoreError if the runs changed."""
-    runs = read_full_runs(store, section.model.profile_ids)
-    return replace(section, model=restore_profiles(section.model, runs))
+    model = section.model
+    runs = read_full_runs(store, model.profile_ids)
+    text = None if model.text_id is None else read_run(store, model.text_id)
+    return replace(section, model=restore_profiles(model, runs, text))

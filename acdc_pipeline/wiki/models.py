@@ -11,9 +11,10 @@ from acdc_pipeline.errors import StoreError
 from acdc_pipeline.graph import Node, Topology
 from acdc_pipeline.heads.near_misses import NearMiss
 from acdc_pipeline.heads.roles import HeadRole
-from acdc_pipeline.specs import sha256_of
+from acdc_pipeline.specs import TextMethod, sha256_of
 from acdc_pipeline.specs.head_scores import ROLES, SCORES, metric_key
 from acdc_pipeline.wiki.circuits import CircuitSeries, group_circuits
+from acdc_pipeline.wiki.natural import TextProfile
 from acdc_pipeline.wiki.profile import Profile, merge_nulls
 from acdc_pipeline.wiki.runs import Run, StoreContents, version_of
 from acdc_pipeline.wiki.scores import Score, merge_scores
@@ -42,6 +43,8 @@ class Model:
         warnings: reasons why scores do not tell its heads apart.
         circuits: circuits by task; of several series of a task the longest is first.
         profile_ids: the runs that measured heads.
+        text_id: the run on ordinary text that is shown: that with the most tokens.
+        text: what it found; None without one, and in a model made from summaries.
         digest: digest of everything stored about its runs.
         measured: digest of its head scores and roles.
     """
@@ -65,6 +68,8 @@ class Model:
     profile_ids: tuple[str, ...]
     digest: str
     measured: str
+    text_id: str | None = None
+    text: TextProfile | None = None
 
     @property
     def total_heads(self) -> int:
@@ -178,11 +183,11 @@ def group_models(contents: StoreContents) -> tuple[Model, ...]:
     return tuple(sorted((m for m in found if m is not None), key=lambda m: (m.title, m.revision)))
 
 
-def restore_profiles(model: Model, runs: Sequence[Run]) -> Model:
+def restore_profiles(model: Model, runs: Sequence[Run], text: Run | None = None) -> Model:
     """Return a model that was made from summaries, with its full scores and profiles.
 
-    `runs` are the runs `model.profile_ids`, in full and in this order. Raises StoreError if they
-    changed since.
+    `runs` are the runs `model.profile_ids`, in full and in this order, and `text` the run
+    `model.text_id`. Raises StoreError if `runs` changed since.
     """
     if _measured_digest(runs) != model.measured:
         raise StoreError(
@@ -192,6 +197,7 @@ def restore_profiles(model: Model, runs: Sequence[Run]) -> Model:
         model,
         scores=merge_scores((run.scores for run in runs), model.n_layers, model.n_heads),
         profiles=tuple(run.profile for run in runs if run.profile is not None),
+        text=None if text is None else text.text,
     )
 
 
@@ -251,7 +257,18 @@ def _model(ref: str, revision: str, title: str, slug: str, runs: Sequence[Run]) 
         profile_ids=tuple(run.run_id for run in about_heads),
         digest=sha256_of(sorted(run.content_digest for run in runs)),
         measured=_measured_digest(about_heads),
+        text_id=_longest_text(runs),
     )
+
+
+def _longest_text(runs: Iterable[Run]) -> str | None:
+    """Return the run on ordinary text with the most tokens."""
+    found = [
+        (-run.spec.method.tokens, run.run_id)
+        for run in runs
+        if isinstance(run.spec.method, TextMethod)
+    ]
+    return min(found)[1] if found else None
 
 
 def _measured_digest(runs: Iterable[Run]) -> str:

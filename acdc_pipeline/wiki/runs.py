@@ -21,6 +21,7 @@ from acdc_pipeline.specs import RunSpec, sha256_of
 from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.store import Figures, Store, figures_of, layout, open_store, tables
 from acdc_pipeline.store.codec import metrics_of, read_parquet
+from acdc_pipeline.wiki.natural import TextProfile, check_text_profile, parse_text_profile
 from acdc_pipeline.wiki.output import digest_of
 from acdc_pipeline.wiki.processes import map_in_processes
 from acdc_pipeline.wiki.profile import Profile, check_examples, parse_profile
@@ -77,6 +78,7 @@ class Run:
         details, code_version: from `run.json`.
         profile: None for other than profile runs.
         consensus: what several searches agree on; None for one alone.
+        text: what heads do on ordinary text; None for other runs, and in a summary.
     """
 
     run_id: str
@@ -93,6 +95,7 @@ class Run:
     profile: Profile | None = None
     figures: Figures = field(default_factory=Figures)
     consensus: Consensus | None = None
+    text: TextProfile | None = None
 
     @property
     def content_digest(self) -> str:
@@ -193,16 +196,17 @@ def read_run(store: Store, run_id: str) -> Run:
     """Read a run in full and verify every byte. Raises DamagedRun if it is damaged or missing."""
     try:
         wanted = layout.RUN, layout.GRAPH, layout.HEADS, layout.PROFILE, layout.CONSENSUS
-        files = store.read_present(run_id, wanted)
+        files = store.read_present(run_id, (*wanted, layout.TEXT))
         document = read_json(files[layout.RUN])
         topology = document["topology"]
         heads, profile = files.get(layout.HEADS), files.get(layout.PROFILE)
-        agreed = files.get(layout.CONSENSUS)
+        agreed, text = files.get(layout.CONSENSUS), files.get(layout.TEXT)
+        spec = RunSpec.from_plain(document["spec"])
         return Run(
             run_id=run_id,
             digest=digest_of(*files.values()),
             measured=digest_of(heads or b"", profile or b""),
-            spec=RunSpec.from_plain(document["spec"]),
+            spec=spec,
             shape=None if topology is None else Topology.from_dict(topology),
             edges=None if topology is None else _read_edges(files[layout.GRAPH]),
             edges_total=document["edges_total"],
@@ -212,6 +216,7 @@ def read_run(store: Store, run_id: str) -> Run:
             scores={} if heads is None else _read_heads(heads),
             profile=None if profile is None else parse_profile(profile),
             consensus=None if agreed is None else Consensus.from_dict(read_json(agreed)),
+            text=None if text is None else parse_text_profile(text, spec.task),
         )
     except DamagedRun:
         raise
@@ -238,11 +243,13 @@ def summarize(run: Run) -> Run:
     if profile is not None:
         check_examples(profile)
         profile = replace(profile, document={})
+    if run.text is not None:
+        check_text_profile(run.text)
     scores = {
         metric: score.map_grids(lambda grid: grid.astype(np.float32).astype(np.float64))
         for metric, score in run.scores.items()
     }
-    return replace(run, scores=scores, profile=profile)
+    return replace(run, scores=scores, profile=profile, text=None)
 
 
 def _read_edges(graph: bytes) -> tuple[KeptEdge, ...]:

@@ -21,6 +21,7 @@ from acdc_pipeline.specs.head_scores import (
     RoleDefinition,
     ScoreDefinition,
 )
+from benchmarks.docs_pages.ordinary_text import text_section
 
 _BEGINNING = """\
 # What heads do: scores and roles
@@ -160,6 +161,7 @@ def page_text() -> str:
     parts.append("\n" + _roles_beginning())
     parts += [_role(role) for role in ROLES.values()]
     parts.append(_WHY)
+    parts.append(text_section())
     return "".join(parts)
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from acdc_pipeline.cli.options import completion, shared
-from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, integer
+from acdc_pipeline.cli.options.parsers import FEWEST_TOKENS, MAX_PROMPTS, MOST_TOKENS, integer
 from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.progress import show_progress
 from acdc_pipeline.cli.terminal.text import relative_path
+from acdc_pipeline.cli.views.run import run_document
 from acdc_pipeline.errors import InvalidInput, UnknownName
 from acdc_pipeline.text import format_percent, pluralize
 
@@ -34,11 +35,26 @@ def heads(
         ),
     ] = None,
     text: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="A text in which to find the snippets where each head has its largest effect; the "
-            "first 20,000 characters are used.",
+            help="Ordinary text on which to measure where each head looks and what it writes; a "
+            '.jsonl has a document under "text" in each line. May be given several times.',
+        ),
+    ] = None,
+    text_tokens: Annotated[
+        int | None,
+        typer.Option(
+            **integer("--text-tokens", FEWEST_TOKENS, MOST_TOKENS),
+            help=f"Number of tokens of the texts to measure, at most {MOST_TOKENS:,}. "
+            "Default: 20,000.",
+        ),
+    ] = None,
+    text_context: Annotated[
+        int | None,
+        typer.Option(
+            **integer("--text-context", 8, 1024),
+            help="Number of tokens that heads see at once in a text. Default: 128.",
         ),
     ] = None,
     score: Annotated[
@@ -78,20 +94,27 @@ def heads(
       acdc heads hf:openai-community/gpt2 --shards 4
     """
     memory_budget, thread_count = shared.read_memory(context), shared.read_threads(context)
-    content = _read(text)
-    from acdc_pipeline.specs import ProfileMethod, find_task
+    from acdc_pipeline.specs import ProfileMethod, TextMethod, find_task
     from acdc_pipeline.specs.head_scores import SCORES
+    from acdc_pipeline.specs.text_files import read_texts
 
-    method = ProfileMethod.with_defaults(content)
+    amounts = {"tokens": text_tokens, "context": text_context}
+    given = {name: value for name, value in amounts.items() if value is not None}
+    if given and not text:
+        option = f"--text-{next(iter(given))}"
+        raise InvalidInput("there is no text", field=option, fix="name one: --text FILE")
+    texts = read_texts(text or [], "--text")
+    method = ProfileMethod.with_defaults()
     if score is not None and score not in SCORES:
         raise UnknownName.among("score", score, SCORES, where="heads", field="--score")
     with show_progress() as progress:
         progress.unit = "heads"
         progress.status(f"loading {model}")
         specs = [find_task(name) for name in _tasks(model, tasks)]
-        from acdc_pipeline.execution.plan import plan_run
+        from acdc_pipeline.execution.plan import plan_run, plan_text_run
         from acdc_pipeline.store import open_store
         from acdc_pipeline.workflows.discovery import discover_into, worker_factory
+        from acdc_pipeline.workflows.text_profile import profile_text_into
 
         def report(message: str) -> None:
             print_note(f"note: {message}")
@@ -112,15 +135,30 @@ def heads(
             )
             records.append(record)
             cached.append(was_there)
+        on_text = None
+        if texts:
+            how = TextMethod(**{"name": "text", **TextMethod.defaults(), **given})
+            run = plan_text_run(texts, model, method=how, seed=seed, dtype=dtype)
+            on_text = profile_text_into(results, run, texts, make_worker, progress, report)
     paths = [results.path(record.spec.run_id()) for record in records]
     if json:
         documents = [
             _document(record) | {"cached": was_there, "path": path}
             for record, was_there, path in zip(records, cached, paths, strict=True)
         ]
-        print_json({"model": records[0].spec.model, "store": results.url, "profiles": documents})
+        document = {"model": records[0].spec.model, "store": results.url, "profiles": documents}
+        if on_text is not None:
+            record, was_there = on_text
+            path = results.path(record.spec.run_id())
+            facts = run_document(record) | {"cached": was_there, "path": path}
+            document["text"] = facts | {"text": record.text}
+        print_json(document)
         return
     _show(records, cached, paths, score)
+    if on_text is not None:
+        from acdc_pipeline.cli.views.text_profile import print_text_profile
+
+        print_text_profile(on_text[0], records)
 
 
 def _tasks(model: str, named: str | None) -> list[str]:
@@ -135,27 +173,9 @@ def _tasks(model: str, named: str | None) -> list[str]:
     return profile_tasks(model)
 
 
-def _read(path: Path | None) -> str | None:
-    """Read the file of `--text`. Raises InvalidInput."""
-    if path is None:
-        return None
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise InvalidInput("is not text in UTF-8", where=str(path), field="--text") from None
-    except OSError as error:
-        problem = f"cannot be read: {error.strerror or error}"
-        raise InvalidInput(problem, where=str(path), field="--text") from error
-    if not text.strip():
-        raise InvalidInput("is empty", where=str(path), field="--text")
-    return text
-
-
 def _document(record: RunRecord) -> dict[str, Any]:
     """Return a profile as JSON data: the run, the scores, roles and near misses."""
     from dataclasses import asdict
-
-    from acdc_pipeline.cli.views.run import run_document
 
     rows = (asdict(row) for row in record.heads)
     scores = [{name: row[name] for name in row if name != "model"} for row in rows]

@@ -27,6 +27,9 @@ MAX_SEED = 2**53 - 1
 MAX_SEARCHES = 1000
 """The most searches of a consensus, as in `specs.methods.search`."""
 
+FEWEST_TOKENS, MOST_TOKENS = 100, 200_000
+"""The limits of `specs.methods.text`."""
+
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 
 

@@ -41,10 +41,13 @@ def method_text(method: Method, profile: Mapping[str, Any] | None = None) -> str
 
     `acdc, threshold 0.01, kl, corrupted ablation, reverse-heads, signed`
     """
-    from acdc_pipeline.specs import ProfileMethod, SearchMethod, size_label
+    from acdc_pipeline.specs import ProfileMethod, SearchMethod, TextMethod, size_label
 
     if isinstance(method, ProfileMethod):
         return _profile_text(method, profile or {})
+    if isinstance(method, TextMethod):
+        tokens = pluralize(method.tokens, "token")
+        return f"heads on ordinary text, at most {tokens} in contexts of {method.context}"
     size = size_label(method)
     if isinstance(method, SearchMethod):
         size = f"threshold {size}"

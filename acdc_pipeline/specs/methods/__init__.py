@@ -14,3 +14,4 @@ from acdc_pipeline.specs.methods.scored import ScoredMethod as ScoredMethod
 from acdc_pipeline.specs.methods.search import AcdcMethod as AcdcMethod
 from acdc_pipeline.specs.methods.search import EapIgAcdcMethod as EapIgAcdcMethod
 from acdc_pipeline.specs.methods.search import SearchMethod as SearchMethod
+from acdc_pipeline.specs.methods.text import TextMethod as TextMethod

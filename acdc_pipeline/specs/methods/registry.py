@@ -21,6 +21,7 @@ from acdc_pipeline.specs.methods import (
     search,
 )
 from acdc_pipeline.specs.methods.profile import ProfileMethod
+from acdc_pipeline.specs.methods.text import TextMethod
 from acdc_pipeline.specs.task import TaskSpec
 from acdc_pipeline.text import pluralize
 
@@ -49,7 +50,7 @@ CircuitMethod: TypeAlias = (
 )
 """Any method that finds a circuit; `name` is the discriminator."""
 
-Method: TypeAlias = CircuitMethod | ProfileMethod
+Method: TypeAlias = CircuitMethod | ProfileMethod | TextMethod
 """Anything that a run may do; `name` is the discriminator."""
 
 METHODS: Mapping[str, type[CircuitMethod]] = {
@@ -72,7 +73,7 @@ def method_name(name: str) -> str:
 
 def circuit_method(method: Method) -> CircuitMethod:
     """`method`, narrowed to the methods that find a circuit."""
-    assert not isinstance(method, ProfileMethod), "a profile finds no circuit"
+    assert not isinstance(method, ProfileMethod | TextMethod), "a profile finds no circuit"
     return method
 
 

@@ -20,6 +20,7 @@ from acdc_pipeline.wiki.pages.home import (
     SearchPage,
 )
 from acdc_pipeline.wiki.pages.model import ModelPage
+from acdc_pipeline.wiki.pages.natural import TextPage
 from acdc_pipeline.wiki.pages.role import RoleListPage, RolePage
 from acdc_pipeline.wiki.pages.score import ScoreListPage, ScorePage
 from acdc_pipeline.wiki.pages.task import TaskListPage, TaskPage
@@ -30,6 +31,7 @@ PAGES: tuple[type[Page[Any]], ...] = (
     ModelListPage,
     ModelPage,
     HeadPage,
+    TextPage,
     RoleListPage,
     RolePage,
     ScoreListPage,

@@ -20,6 +20,7 @@ from acdc_pipeline.wiki.pages.head_examples import (
 from acdc_pipeline.wiki.pages.head_scores import ScoreTables
 from acdc_pipeline.wiki.pages.head_typical import typical_data
 from acdc_pipeline.wiki.pages.head_why import why_data
+from acdc_pipeline.wiki.pages.natural import text_summary
 from acdc_pipeline.wiki.pages.statement import make_statement
 from acdc_pipeline.wiki.pages.sure import describe_certainty
 from acdc_pipeline.wiki.site import Section
@@ -93,6 +94,7 @@ class HeadPage(SectionPage[HeadIndex]):
             "why": why_data(model, place, statement, partners),
             "patterns": pattern_rows(model, place),
             "snippets": snippet_rows(model, place),
+            "on_text": text_summary(model, place),
             "directions": direction_rows(model, place),
             "claims": section.claims.get(place, ()),
             "nearest": section.nearest.get(place, ()),

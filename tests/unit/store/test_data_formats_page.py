@@ -49,7 +49,7 @@ def test_page_lists_the_columns_of_the_index_with_their_types():
 
 
 def test_page_has_a_section_for_every_file():
-    sometimes = {"consensus.json", "FAILED.json"}
+    sometimes = {"consensus.json", "text.json", "FAILED.json"}
     files = {*encode(records.record()), "_COMMIT.json", *sometimes, "evaluations/", "index/"}
     assert set(re.findall(r"^### (\S+)$", PAGE, re.MULTILINE)) == files
 

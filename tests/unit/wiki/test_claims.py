@@ -6,16 +6,20 @@ import base64
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from acdc_pipeline.heads.model_profile import Amounts, profile_model
+from acdc_pipeline.heads.natural.contexts import draw_contexts
+from acdc_pipeline.heads.natural.profile import profile_text
 from acdc_pipeline.heads.profile import assemble_profile
 from acdc_pipeline.heads.task_profile import profile_task
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.zoo import compiled
 from acdc_pipeline.prompts import make_prompts
 from acdc_pipeline.prompts.tokenization import bos_id
-from acdc_pipeline.specs import RunSpec, find_task
+from acdc_pipeline.specs import RunSpec, TextMethod, find_task
+from acdc_pipeline.specs.text_files import NamedText, hash_texts
 from acdc_pipeline.store import RunRecord, open_store
 from acdc_pipeline.wiki.build import build
 from benchmarks.wiki_claims import find_contradictions
@@ -33,6 +37,7 @@ def profiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("claims")
     store = open_store(folder / "store", mode="write")
     store.commit(profile_record(MODEL))
+    store.commit(text_record(MODEL))
     build(store, folder / "site", jobs=1)
     return folder / "store", folder / "site"
 
@@ -83,6 +88,40 @@ def profile_record(name: str) -> RunRecord:
     )
 
 
+def text_record(name: str) -> RunRecord:
+    """What the heads do on letters, many of them again and again."""
+    model = load_model(f"zoo:{name}", device="cpu")
+    tokenizer = model.tokenizer
+    assert tokenizer is not None
+    words = [w for w in sorted(tokenizer.get_vocab()) if not w.startswith("<")]
+    drawn = np.random.default_rng(0).choice(words, 400)
+    texts = (NamedText("words.txt", (" ".join(drawn),)),)
+    contexts = draw_contexts(
+        model.weights, tokenizer, texts, bos=bos_id(tokenizer), tokens=200, context=128, seed=0
+    )
+    found = profile_text(model.weights, tokenizer, texts, contexts, seed=0, memory=MEMORY)
+    method = TextMethod(name="text", tokens=200, context=128)
+    return RunRecord(
+        spec=RunSpec(
+            task="words.txt",
+            task_hash=hash_texts(texts),
+            model=f"zoo:{name}",
+            model_revision="0" * 40,
+            method=method,
+            prompts=1,
+            seed=0,
+            dtype="float32",
+        ),
+        circuit=None,
+        decisions=(),
+        metrics={},
+        details={"d_model": model.weights.d_model},
+        wall_seconds=1.0,
+        environment={"device": "cpu"},
+        text=found,
+    )
+
+
 def test_no_sentence_of_a_profiled_model_is_contradicted_by_its_data(profiled: tuple[Path, Path]):
     heads, found = find_contradictions(*profiled)
     assert heads == 8
@@ -126,3 +165,16 @@ def test_pages_beside_other_data_are_contradicted(profiled: tuple[Path, Path]):
     path.write_text(json.dumps(document))
     _, found = find_contradictions(store, site)
     assert {one.split()[1] for one in found} == {f"{name}:" for name in (*looking, without)}
+
+
+def test_sentence_on_text_beside_other_shares_is_contradicted(profiled: tuple[Path, Path]):
+    store, site = profiled
+    (path,) = (store / "runs").glob("*/text.json")
+    document = json.loads(path.read_text())
+    kinds = dict(zip(document["kinds"], document["heads"]["a0.h3"]["attention"], strict=True))
+    document["heads"]["a0.h3"]["attention"] = [
+        0.5 if kind == "first" else share for kind, share in kinds.items()
+    ]
+    path.write_text(json.dumps(document))
+    _, found = find_contradictions(store, site)
+    assert any("a0.h3" in one and "on the first token is 0.5" in one for one in found)

@@ -76,14 +76,32 @@ def test_heads_score_on_a_task_is_drawn_for_each_task(capsys, tmp_path):
     assert "on mine" in found.out
 
 
-def test_heads_text_is_read_for_snippets(capsys, tmp_path):
-    text = tmp_path / "text.txt"
-    text.write_text("a b c d e f " * 4)
-    document = profiled(capsys, "--text", text, "--json").document
-    profile = document["profiles"][0]
-    assert profile["method"]["text"] == text.read_text()
-    sources = {one["from"] for one in profile["profile"]["snippets"]["texts"]}
-    assert sources <= {"compiled_lookup", "text"}
+def test_heads_text_is_measured_once_beside_the_profiles(capsys, tmp_path):
+    plain = profiled(capsys, "--json").document
+    assert "text" not in plain
+    text, lines = tmp_path / "text.txt", tmp_path / "lines.jsonl"
+    text.write_text("a b c d e f " * 40)
+    lines.write_text(json.dumps({"text": "a b c a b c " * 5, "id": 1}) + "\n")
+    both = ("--text", text, "--text", lines)
+    document = profiled(capsys, *both, "--json").document
+    assert document["profiles"][0]["run_id"] == plain["profiles"][0]["run_id"]
+    assert document["profiles"][0]["cached"]
+    found = document["text"]
+    assert found["task"] == "text.txt, lines.jsonl"
+    assert not found["cached"]
+    assert found["text"]["tokens"] == sum(one["tokens"] for one in found["text"]["sources"])
+    again = profiled(capsys, *both)
+    assert f"on {found['task']}: " in again.out
+    assert "of all attention rests on the first token" in again.out
+    assert profiled(capsys, *both, "--json").document["text"]["cached"]
+    shorter = profiled(capsys, *both, "--text-tokens", "100", "--text-context", "9", "--json")
+    assert shorter.document["text"]["text"]["tokens"] == 100
+    assert shorter.document["text"]["text"]["width"] == 9
+    listed = acdc(capsys, "runs", "list")
+    assert listed.code == 0
+    assert "lines.jsonl" in listed.out
+    shown = acdc(capsys, "runs", "show", found["run_id"])
+    assert "heads on ordinary text" in shown.out
 
 
 @pytest.mark.parametrize(
@@ -94,6 +112,8 @@ def test_heads_text_is_read_for_snippets(capsys, tmp_path):
         (("--tasks", "ioii"), ("unknown task 'ioii'", "did you mean 'ioi'?")),
         (("--prompts", "1"), ("--prompts", "at least 2")),
         (("--text", "nowhere.txt"), ("nowhere.txt", "--text", "cannot be read")),
+        (("--text-tokens", "500"), ("--text-tokens", "there is no text")),
+        (("--text-tokens", "5"), ("--text-tokens", "at least 100")),
     ],
 )
 def test_heads_with_bad_input_say_what_is_wrong(capsys, arguments, parts, store_url):
@@ -106,6 +126,14 @@ def test_heads_text_that_is_no_text_or_empty_is_refused(capsys, tmp_path):
     profiled(capsys, "--text", tmp_path / "binary").refuses("binary", "not text in UTF-8")
     (tmp_path / "empty").write_text(" \n")
     profiled(capsys, "--text", tmp_path / "empty").refuses("empty", "is empty")
+    (tmp_path / "short.txt").write_text("a b c")
+    profiled(capsys, "--text", tmp_path / "short.txt").refuses("short.txt", "too few", "100")
+    (tmp_path / "other.jsonl").write_text('{"text": "a"}\n{"words": "a"}\n')
+    profiled(capsys, "--text", tmp_path / "other.jsonl").refuses("line 2 has no text")
+    (tmp_path / "twice").mkdir()
+    (tmp_path / "twice" / "short.txt").write_text("a b c")
+    names = ("--text", tmp_path / "short.txt", "--text", tmp_path / "twice" / "short.txt")
+    profiled(capsys, *names).refuses("short.txt", "two texts have this name")
 
 
 def test_runs_list_and_show_tell_of_a_profile(capsys):

@@ -1,0 +1,88 @@
+"""Compare what the pages of heads say of ordinary text with what the store holds.
+
+Part of `python -m benchmarks.wiki_claims STORE SITE`: every sentence is read from the pages, and
+its numbers are computed again from `text.json` and the roles, without the code that made them.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+KIND_OF_ROLE = {
+    "sink": "first",
+    "current_token": "current",
+    "previous_token": "previous",
+    "duplicate_token": "duplicate",
+    "induction": "induction",
+    "anti_induction": "induction",
+}
+WORDS = {
+    "the token itself": "current",
+    "the token before": "previous",
+    "what followed it before": "induction",
+    "its earlier occurrences": "duplicate",
+}
+ROUNDING = 0.006
+
+_SENTENCE = re.compile(
+    r"On ([\d,]+) tokens of (.*?) it rests on (.*?) with (\S+\s?%) of its attention"
+    r"(?:; its roles explain (\S+\s?%), on (.*?) \(a head that looks everywhere alike: (\S+\s?%)\)"
+    r"|(, which is its role)|; (no role of it says where it looks))\."
+)
+
+
+def longest_text(runs: Path, model: tuple[str, str]) -> tuple[str, Mapping[str, Any]] | None:
+    """Return title and document of the run on text that the pages of a model show."""
+    found = []
+    for run in sorted(runs.iterdir()):
+        if (run / "text.json").exists():
+            spec = json.loads((run / "run.json").read_text())["spec"]
+            if (spec["model"], spec["model_revision"]) == model:
+                found.append((-spec["method"]["tokens"], run.name, spec["task"], run))
+    if not found:
+        return None
+    *_, title, run = min(found)
+    return title, json.loads((run / "text.json").read_text())
+
+
+def check_text_sentence(
+    page: Path, name: str, text: tuple[str, Mapping[str, Any]], profiles: Sequence[Any]
+) -> Iterator[str]:
+    """Yield every contradiction between the sentence of a page and the stored shares."""
+    title, document = text
+    section = re.search(r'<h2 id="text">.*?<p>(.*?)<p class="split-key">', page.read_text(), re.S)
+    said = section and _SENTENCE.search(html.unescape(re.sub(r"<.*?>", "", section[1])))
+    if not said:
+        yield "the run on text is not shown"
+        return
+    tokens, source, _, rest, share, where, alike, only_rests, none = said.groups()
+    kinds = document["kinds"]
+    attention = dict(zip(kinds, document["heads"][name]["attention"], strict=True))
+    uniform = dict(zip(kinds, document["uniform"], strict=True))
+    if int(tokens.replace(",", "")) != document["tokens"] or source != title:
+        yield f"{tokens} tokens of {source} are {document['tokens']} of {title}"
+    if abs(_number(rest) - attention["first"]) > ROUNDING:
+        yield f"{rest} on the first token is {attention['first']}"
+    roles = {role["role"] for p in profiles for role in p["roles"] if role["head"] == name}
+    about = {KIND_OF_ROLE[role] for role in roles if role in KIND_OF_ROLE}
+    looking = about - {"first"}
+    if (none is None) != bool(about) or (only_rests is not None) != (about == {"first"}):
+        yield f"its roles are about {sorted(about)}"
+    if share is not None:
+        named = {kind for words, kind in WORDS.items() if words in where}
+        if named != looking:
+            yield f"roles about {sorted(named)} instead of {sorted(looking)}"
+        for number, values in ((share, attention), (alike, uniform)):
+            if abs(_number(number) - sum(values[kind] for kind in looking)) > ROUNDING:
+                yield f"{number} of {sorted(looking)} is {values}"
+    if not (page.parent / "text" / page.name).exists():
+        yield "has no page on text"
+
+
+def _number(text: str) -> float:
+    return float(text.replace("−", "-").rstrip("%\u202f \u00a0")) / 100
