@@ -9,7 +9,7 @@ that is larger goes on in another file (`all.scores.1.parquet`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -158,7 +158,8 @@ def _writer(
         version="2.6",
         compression="zstd",
         compression_level=3,
-        use_dictionary=[field.name for field in schema if field.name not in floats],
+        # the annotation of the library lacks names of columns
+        use_dictionary=cast("Any", [name for name in schema.names if name not in floats]),
         column_encoding=dict.fromkeys(floats, "BYTE_STREAM_SPLIT") or None,
         write_statistics=True,
     )
