@@ -137,7 +137,7 @@ def regress(
         profile, executor=executor, device=device, memory=memory, threads=threads
     )
     replacements = {ModelRef.parse(a): ModelRef.parse(b) for a, b in (replace or {}).items()}
-    name, cells = regression.plan_cells(sweep, settings.profile.dtype, replacements)
+    name, cells = regression.plan_cells(sweep, settings.profile, replacements)
     with tempfile.TemporaryDirectory(prefix="acdc-regress-") as temporary:
         results = as_store(temporary if store is None else store)
         regression.check_fresh(results, cells)

@@ -188,13 +188,16 @@ def _run_consensus(prepared: PreparedRun, method: AcdcMethod) -> MethodResult:
     problem = prepared.problem
     assert isinstance(problem, BenchProblem), "a consensus is not spread over prompts"
     topology = problem.topology
-    tested, kept, total = 0, 0, topology.n_edges * method.consensus
+    tested, kept, begun, total = 0, 0, 0, topology.n_edges * method.consensus
 
     def on_decision(decision: Decision) -> None:
-        nonlocal tested, kept
+        nonlocal tested, kept, begun
         tested += 1
         kept += not decision.removed
-        prepared.progress.advance(tested, kept, max(0, total - tested))
+        begun += decision.step == 0
+        # the edges that a finished search needed not test are no work that is left
+        done = (begun - 1) * topology.n_edges + decision.step + 1
+        prepared.progress.advance(tested, kept, max(0, total - done))
 
     label = f"{method.consensus} searches for {prepared.run.task} on {prepared.run.model}"
     prepared.progress.start(total, label)

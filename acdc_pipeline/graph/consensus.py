@@ -9,9 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.edge import Edge
+
+if TYPE_CHECKING:
+    from acdc_pipeline.graph.topology import Topology
 
 Role = Literal["necessary", "alternative", "accidental", "uncertain"]
 """What the searches say of an edge, see `Consensus.roles`."""
@@ -136,8 +140,10 @@ class Consensus:
         """Return the consensus that `as_dict` wrote.
 
         Raises:
-            KeyError, TypeError, GraphError: it is not such data.
+            KeyError, TypeError, GraphError: it is not such data, or the counts and roles in it do
+                not fit together.
         """
+        _check_plain(plain)
         edges = {Edge.parse(entry["edge"]): entry for entry in plain["edges"]}
         return cls(
             searches=plain["searches"],
@@ -153,6 +159,42 @@ class Consensus:
                 for group in plain["or_groups"]
             ),
         )
+
+    def check_edges(self, topology: Topology) -> None:
+        """Raise GraphError if an edge is not one of this graph."""
+        for edge in self.kept:
+            topology.check(edge)
+
+
+def _check_plain(plain: Mapping[str, Any]) -> None:
+    """Raise GraphError, KeyError or TypeError if JSON data are not those of a consensus."""
+    searches, line = plain["searches"], plain["line"]
+    if type(searches) is not int or searches < 1:
+        raise GraphError(f"{searches!r} is no number of searches", field="searches")
+    if not _is_number(line) or not 0 <= line < 1:
+        raise GraphError(f"{line!r} is no share", field="line", allowed="from 0 to 1")
+    for entry in plain["edges"]:
+        place, kept, role = f"edges.{entry['edge']}", entry["kept"], entry["role"]
+        if type(kept) is not int or not 0 <= kept <= searches:
+            raise GraphError(f"{kept!r} of {searches} searches kept it", field=f"{place}.kept")
+        if role not in get_args(Role):
+            roles = ", ".join(get_args(Role))
+            raise GraphError(f"{role!r} is no role", field=f"{place}.role", allowed=roles)
+    names = {entry["edge"] for entry in plain["edges"]}
+    if len(names) < len(plain["edges"]):
+        raise GraphError("lists an edge twice", field="edges")
+    for number, group in enumerate(plain["or_groups"]):
+        alternatives, costs = group["alternatives"], [*group["others_removed"]]
+        if len(costs) != len(alternatives) or not all(map(_is_number, costs)):
+            raise GraphError("has not a cost for each set", field=f"or_groups.{number}")
+        if not _is_number(group["all_removed"]):
+            raise GraphError("has no cost of all sets", field=f"or_groups.{number}")
+        if not all(alternatives) or not all(names.issuperset(each) for each in alternatives):
+            raise GraphError("has edges that no entry names", field=f"or_groups.{number}")
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def majority(consensus: Consensus) -> frozenset[Edge]:

@@ -15,10 +15,14 @@ import networkx as nx
 
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.circuit import FORMAT, FORMAT_VERSION, NO_SLOT, Circuit
+from acdc_pipeline.graph.consensus import Consensus
 from acdc_pipeline.graph.document import check_keys, check_types, read_list
 from acdc_pipeline.graph.edge import Edge
 from acdc_pipeline.graph.node import Node
 from acdc_pipeline.graph.topology import LISTS, Topology
+
+OF_CONSENSUS = ("share", "role")
+"""What edges have besides their score in the circuit of several searches."""
 
 
 def from_networkx(graph: nx.MultiDiGraph) -> Circuit:
@@ -34,7 +38,7 @@ def from_networkx(graph: nx.MultiDiGraph) -> Circuit:
     for src, dst, key, data in graph.edges(keys=True, data=True):
         edge = _edge(_edge_name(src, dst, key), "edges")
         edges.append(edge)
-        check_keys(data, f"edges.{edge}", ("score",))
+        check_keys(data, f"edges.{edge}", ("score", *OF_CONSENSUS))
         if "score" in data:
             scores[edge] = _number(data["score"], f"score of {edge}")
     removed = graph.graph.get("removed_scores", {})
@@ -86,9 +90,19 @@ def from_node_link(document: Mapping[str, Any]) -> Circuit:
     return from_networkx(graph)
 
 
-def node_link_json(circuit: Circuit) -> str:
-    """Return the node-link document as JSON; equal circuits give equal text."""
-    return json.dumps(to_node_link(circuit), sort_keys=True, indent=1, allow_nan=False) + "\n"
+def node_link_json(circuit: Circuit, consensus: Consensus | None = None) -> str:
+    """Return the node-link document as JSON; equal circuits give equal text.
+
+    Args:
+        consensus: gives each edge `share`, of the searches that kept it, and `role`, which
+            `from_node_link` does not read.
+    """
+    document = to_node_link(circuit)
+    if consensus is not None:
+        for edge, plain in zip(circuit.sorted_edges, document["edges"], strict=True):
+            values = consensus.share(edge), consensus.roles[edge]
+            plain.update(zip(OF_CONSENSUS, values, strict=True))
+    return json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n"
 
 
 def _edge_name(src: str, dst: str, key: object) -> str:

@@ -86,6 +86,11 @@ def decode(run_id: str, files: Mapping[str, bytes]) -> RunRecord:
             if topology is None
             else tables.circuit_from(table(layout.EDGES), Topology.from_dict(topology))
         )
+        consensus = None
+        if layout.CONSENSUS in files:
+            consensus = Consensus.from_dict(_json_object(run_id, files, layout.CONSENSUS))
+            if circuit is not None:
+                consensus.check_edges(circuit.topology)
         return RunRecord(
             spec=RunSpec.from_plain(document["spec"]),
             circuit=circuit,
@@ -99,9 +104,7 @@ def decode(run_id: str, files: Mapping[str, bytes]) -> RunRecord:
             profile=_json_object(run_id, files, layout.PROFILE)
             if layout.PROFILE in files
             else None,
-            consensus=Consensus.from_dict(_json_object(run_id, files, layout.CONSENSUS))
-            if layout.CONSENSUS in files
-            else None,
+            consensus=consensus,
             text=_json_object(run_id, files, layout.TEXT) if layout.TEXT in files else None,
         )
     except (KeyError, TypeError, ValidationError, AcdcError) as error:

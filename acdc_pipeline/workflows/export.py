@@ -89,7 +89,7 @@ def export_bytes(record: RunRecord, form: str) -> bytes:
         case "node-link":
             from acdc_pipeline.graph.node_link import node_link_json
 
-            return node_link_json(circuit).encode()
+            return node_link_json(circuit, record.consensus).encode()
         case "graphml":
             from acdc_pipeline.graph.export import circuit_graphml
 

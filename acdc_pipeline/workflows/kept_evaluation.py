@@ -13,10 +13,10 @@ from acdc_pipeline.graph import Circuit
 from acdc_pipeline.specs import RunSpec, sha256_of
 from acdc_pipeline.specs.base import canonical_json
 from acdc_pipeline.specs.names import COMPARED
-from acdc_pipeline.store import Store
+from acdc_pipeline.store import Store, StoredEvaluation
 from acdc_pipeline.store.evaluation import evaluation_id
 from acdc_pipeline.store.index import equal
-from acdc_pipeline.workflows.evaluation_plan import EvaluationPlan
+from acdc_pipeline.workflows.evaluation_plan import AMOUNTS, EvaluationPlan
 
 SIZES = ("threshold", "share", "edges")
 """Parameters that only decide the size of a circuit: runs that differ in them are one search."""
@@ -36,6 +36,18 @@ _ORDER = (
 """Order of the figures of an evaluation, at every depth; the store sorts them by name."""
 
 
+_IN_EACH = ("edges_kept", "edges_total", "metric", "task_metric", "model", "ablated", "value")
+"""Figures of every evaluation; with `metrics`, which have the KL."""
+
+_NAMED_IN_EACH = (
+    *("curve", "cmd", "cpr", "null", "completeness", "worst_knockouts", "minimality", "auc"),
+    *("causal_scrubbing", "not_scrubbed", "fresh_prompts", "stability", "transfer"),
+)
+"""Figures that every evaluation names, with None where they were not measured."""
+
+_SETTINGS = ("parts", "null", *AMOUNTS, "seed", "circuit", "family")
+
+
 def stored_figures(
     store: Store, run: RunSpec, circuit: Circuit, plan: EvaluationPlan
 ) -> Mapping[str, Any] | None:
@@ -51,12 +63,30 @@ def stored_figures(
 def find_figures(
     store: Store, run_id: str, settings: Mapping[str, Any]
 ) -> Mapping[str, Any] | None:
-    """Return the figures of the evaluation with `settings`; None if it is absent or damaged."""
+    """Return the figures of the evaluation with `settings`.
+
+    None if it is absent, damaged, or not whole, see `is_whole`.
+    """
     try:
         kept = store.evaluation(run_id, evaluation_id(run_id, settings))
     except DamagedRun:
         return None
-    return None if kept is None else kept.figures
+    return None if kept is None or not is_whole(kept) else kept.figures
+
+
+def is_whole(kept: StoredEvaluation) -> bool:
+    """Whether an evaluation has the figures and settings that `evaluation_figures` writes.
+
+    The store checks the shape of the figures that are in a file; another program may have written
+    fewer of them.
+    """
+    figures = kept.figures
+    return (
+        all(figures.get(name) is not None for name in _IN_EACH)
+        and "kl" in (figures.get("metrics") or ())
+        and all(name in figures for name in _NAMED_IN_EACH)
+        and all(name in kept.settings for name in _SETTINGS)
+    )
 
 
 def _in_order(figures: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,11 +94,16 @@ def _in_order(figures: Mapping[str, Any]) -> dict[str, Any]:
 
     def ordered(value: Any, by_name: bool = False) -> Any:
         if isinstance(value, Mapping):
-            names = value if by_name else sorted(value, key=_ORDER.index)
+            names = value if by_name else sorted(value, key=_place)
             return {name: ordered(value[name], name == "metrics") for name in names}
         return [ordered(one) for one in value] if isinstance(value, list) else value
 
     return ordered(figures)
+
+
+def _place(name: str) -> tuple[int, str]:
+    """Where a figure is printed; those of other programs come last."""
+    return (_ORDER.index(name) if name in _ORDER else len(_ORDER)), name
 
 
 def evaluation_settings(

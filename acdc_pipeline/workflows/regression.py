@@ -35,8 +35,13 @@ from acdc_pipeline.regression.cell import CellSpec, cell_of, check_distinct
 from acdc_pipeline.regression.finding import finding_of, measure_tolerance
 from acdc_pipeline.regression.report import Report
 from acdc_pipeline.regression.verdict import Verdict, judge, judge_failure, judge_without_baseline
-from acdc_pipeline.specs import ModelRef, ProfileMethod, circuit_method, find_sweep
-from acdc_pipeline.specs.names import Dtype
+from acdc_pipeline.specs import (
+    ModelRef,
+    ProfileMethod,
+    WorkerProfile,
+    circuit_method,
+    find_sweep,
+)
 from acdc_pipeline.store import Store, open_store
 from acdc_pipeline.text import pluralize
 from acdc_pipeline.workflows.executors import execute_runs, execution_settings, make_executor
@@ -61,20 +66,21 @@ class PlannedCell:
 
 
 def plan_cells(
-    sweep: str, dtype: Dtype, replacements: Mapping[ModelRef, ModelRef]
+    sweep: str, profile: WorkerProfile, replacements: Mapping[ModelRef, ModelRef]
 ) -> tuple[str, tuple[PlannedCell, ...]]:
     """Return the name of a sweep and its cells, without loading a model.
 
     Runs that find no circuit, such as head profiles, are left out.
 
     Args:
-        dtype: precision where the sweep names none.
+        profile: says the precision where the sweep names none, and over how many processes each
+            run is spread.
         replacements: models of the sweep, each with the model that takes its place and is
             compared with its baselines.
 
     Raises:
-        InvalidInput: the sweep is not valid, or does not contain a model to be replaced, or
-            contains the replacement.
+        InvalidInput: the sweep is not valid, does not contain a model to be replaced, contains the
+            replacement, or has a method that is not spread over processes.
     """
     spec = find_sweep(sweep)
     models = spec.model_refs(list_zoo())
@@ -84,7 +90,9 @@ def plan_cells(
             raise InvalidInput(f"{old} is not in the sweep", field="replace", allowed=allowed)
         if new in models:
             raise InvalidInput(f"{new} is in the sweep itself", field="replace")
-    plan = plan_sweep(spec, dtype=dtype, replacements=replacements)
+    plan = plan_sweep(
+        spec, dtype=profile.dtype, replacements=replacements, spread_over=profile.shards
+    )
     originals = {str(new): str(old) for old, new in replacements.items()}
     cells = [
         PlannedCell(cell_of(run.run, originals.get(run.run.model, run.run.model)), run)
@@ -256,7 +264,7 @@ class CellRunner:
         if not self._folder.is_dir():
             raise InvalidInput("is not a folder", where=folder)
         self._settings = execution_settings(executor="local")
-        _, self.cells = plan_cells(sweep, self._settings.profile.dtype, {})
+        _, self.cells = plan_cells(sweep, self._settings.profile, {})
         self._executor: Executor | None = None
         self._fingerprints = Fingerprints()
         self._store: tempfile.TemporaryDirectory[str] | None = None

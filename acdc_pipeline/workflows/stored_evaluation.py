@@ -24,6 +24,7 @@ from acdc_pipeline.workflows.kept_evaluation import (
     circuits_of_curve,
     evaluation_settings,
     find_figures,
+    is_whole,
 )
 from acdc_pipeline.workflows.measured import Measured, PromptScores
 from acdc_pipeline.workflows.stability import Stability, Transfer
@@ -179,7 +180,8 @@ def _known_parts(
     out: dict[Part, dict[str, Any]] = {}
     for other in store.evaluations([run_id]).by_run.get(run_id, ()):
         theirs = other.settings
-        if any(theirs[name] != settings[name] for name in ("circuit", "family", "seed")):
+        same = ("circuit", "family", "seed")
+        if not is_whole(other) or any(theirs[name] != settings[name] for name in same):
             continue
         found = evaluation_of(other.figures, circuit)
         for part in settings["parts"]:

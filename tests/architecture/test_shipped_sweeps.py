@@ -7,7 +7,7 @@ import json
 import pytest
 
 from acdc_pipeline.models.zoo import list_zoo, zoo_path
-from acdc_pipeline.specs import SweepSpec, find_sweep, find_task
+from acdc_pipeline.specs import METHODS, SweepSpec, find_sweep, find_task
 
 
 def pairs_of(sweep: SweepSpec) -> set[tuple[str, str]]:
@@ -32,6 +32,10 @@ def test_zoo_sweep_leaves_out_no_trained_model_that_learnt_its_tasks():
     trained = [model for model in list_zoo() if not model.startswith("compiled-")]
     wanted = {(task, model) for model in trained for task in learnt(model) & set(sweep.tasks)}
     assert wanted - pairs_of(sweep) == set()
+
+
+def test_methods_sweep_has_every_method():
+    assert {method.name for method in find_sweep("methods").methods} == set(METHODS)
 
 
 def test_paper_sweep_has_the_thresholds_of_the_paper():

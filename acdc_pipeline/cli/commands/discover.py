@@ -169,7 +169,7 @@ def discover(
     rounds: Annotated[
         int | None,
         typer.Option(
-            **integer("--rounds", 1),
+            **integer("--rounds", 1, 1000),
             help="For {owners}: rounds in which edges are removed; the remaining ones are scored "
             "again in each. Default: {default}.",
         ),
@@ -305,7 +305,7 @@ def discover(
         where="discover",
         written=shared.option_name,
     )
-    with show_progress() as progress:
+    with show_progress() as progress, shared.naming_options(*parameters, "device", "shards"):
         progress.status(f"loading {model}")
         progress.tests_edges = is_search
         from acdc_pipeline.execution.plan import plan_run

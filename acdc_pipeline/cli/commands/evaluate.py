@@ -15,6 +15,7 @@ from acdc_pipeline.cli.options.given_circuit import (
     plan_given,
 )
 from acdc_pipeline.cli.options.parsers import (
+    MAX_DRAWN,
     MAX_PROMPTS,
     integer,
     number,
@@ -132,7 +133,7 @@ def evaluate(
     null: Annotated[
         int | None,
         typer.Option(
-            **integer("--null", 0),
+            **integer("--null", 0, MAX_DRAWN),
             help="Number of random circuits of equal size; 0 for none. Default: 50, fewer in "
             "large models.",
         ),
@@ -140,7 +141,7 @@ def evaluate(
     draws: Annotated[
         int | None,
         typer.Option(
-            **integer("--draws", 0),
+            **integer("--draws", 0, MAX_DRAWN),
             help="Measure completeness, minimality and causal scrubbing with N random sets of "
             "nodes and N rounds of scrubbing; 0 for none. With --full: 5.",
         ),
@@ -148,7 +149,7 @@ def evaluate(
     restarts: Annotated[
         int | None,
         typer.Option(
-            **integer("--restarts", 0),
+            **integer("--restarts", 0, MAX_DRAWN),
             help="Measure the worst knockout by N greedy searches for the nodes without which "
             "circuit and model differ most; 0 for none. With --full: 2.",
         ),
@@ -156,7 +157,7 @@ def evaluate(
     resamples: Annotated[
         int | None,
         typer.Option(
-            **integer("--resamples", 0),
+            **integer("--resamples", 0, MAX_DRAWN),
             help="Measure stability and transfer by N searches on resampled prompts; 0 for none. "
             "With --full: 5.",
         ),
@@ -172,7 +173,7 @@ def evaluate(
     adversarial: Annotated[
         int | None,
         typer.Option(
-            **integer("--adversarial", 0),
+            **integer("--adversarial", 0, MAX_DRAWN),
             help="Measure adversarial ablation by a search of N circuits, beside --ablations; 0 "
             "for none. With --full: 100.",
         ),
@@ -238,7 +239,7 @@ def evaluate(
     check_drawing(svg, force=force, json=json, command="evaluate")
     masks: Mapping[str, Any] = {}
     unkept: StoreError | None = None
-    with show_progress() as progress:
+    with show_progress() as progress, shared.naming_options("ablations", "device", "shards"):
         progress.status("loading")
         from acdc_pipeline.workflows.discovery import worker_factory
         from acdc_pipeline.workflows.evaluation_plan import evaluation_plan

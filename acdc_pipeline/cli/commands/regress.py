@@ -154,7 +154,7 @@ def regress(
     with reserve_stdout(), place as url:
         results = open_store(url)
         with show_status("planning"), shared.naming_options("replace"):
-            name, cells = plan_cells(sweep, settings.profile.dtype, replacements)
+            name, cells = plan_cells(sweep, settings.profile, replacements)
             if not cached:
                 check_fresh(
                     results, cells, fix="name another store, or take them as they are with --cached"

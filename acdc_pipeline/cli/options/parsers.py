@@ -24,6 +24,9 @@ MAX_PROMPTS = 1_000_000
 MAX_SEED = 2**53 - 1
 """The limit of run specifications: neither torch nor all JSON readers take larger numbers."""
 
+MAX_DRAWN = 100_000
+"""The limit of the amounts of an evaluation, as in `workflows.evaluation_plan`."""
+
 MAX_SEARCHES = 1000
 """The most searches of a consensus, as in `specs.methods.search`."""
 

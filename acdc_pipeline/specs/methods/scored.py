@@ -28,6 +28,9 @@ Spread = Literal["scores", "steps"] | None
 DEFAULT_SHARE = 0.05
 """The share of a graph's edges that a circuit has where no size is given."""
 
+MAX_ROUNDS = 1000
+"""Each takes `steps` gradients; circuits of successive rounds differ by a fraction of a percent."""
+
 MIN_RESAMPLES, MAX_RESAMPLES = 40, 100_000
 """Of fewer, none may disagree in an interval of 95 %: one in forty is the tail on one side."""
 
@@ -218,7 +221,7 @@ class EapIgInputsMethod(EdgeMeanMethod):
 
     name: Literal["eap-ig-inputs"]
     steps: Annotated[int, Field(ge=1), Default(5)]
-    rounds: Annotated[int, Default(1)] = Field(default=1, ge=1)
+    rounds: Annotated[int, Default(1)] = Field(default=1, ge=1, le=MAX_ROUNDS)
 
     @property
     def scores_fit_every_size(self) -> bool:

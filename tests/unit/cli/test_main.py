@@ -127,6 +127,8 @@ def test_unknown_option_suggests_the_nearest(capsys):
         (["discover", "ioi", "zoo:x", "--prompts", "1_0"], "--prompts: '1_0' is not a whole"),
         (["discover", "ioi", "zoo:x", "--threshold", "1_0"], "--threshold: '1_0' is not a number"),
         (["discover", "ioi", "zoo:x", "--seed", "-1"], "--seed: -1 is too small"),
+        (["discover", "ioi", "zoo:x", "--rounds", "1001"], "--rounds: 1001 is too large"),
+        (["evaluate", "abc", "--null", "100001"], "--null: 100001 is too large"),
         (["discover", "ioi", "zoo:x", "--threshold", "low"], "--threshold: 'low' is not a number"),
         (["discover", "ioi", "zoo:x", "--memory", "much"], "--memory: 'much' is not an amount"),
         (["discover", "ioi", "zoo:x", "--threads", "all"], "--threads: 'all' is not a whole"),

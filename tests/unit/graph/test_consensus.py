@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pytest
 
 from acdc_pipeline.cli.views.consensus import consensus_facts, edge_columns
+from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph import Circuit, Edge, Topology
 from acdc_pipeline.graph.consensus import Consensus, OrGroup, majority, wilson_interval
 from acdc_pipeline.plotting.circuit import draw_circuit
@@ -42,6 +46,32 @@ def test_majority_has_one_of_two_alternatives_at_any_line():
 
 def test_consensus_as_data_and_back_is_the_same():
     assert Consensus.from_dict(AGREED.as_dict()) == AGREED
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "problem"),
+    [
+        (("searches",), 0, "number of searches"),
+        (("searches",), 2.5, "number of searches"),
+        (("line",), 1.5, "no share"),
+        (("edges", 0, "kept"), 21, "21 of 20 searches"),
+        (("edges", 0, "kept"), True, "searches kept it"),
+        (("edges", 0, "role"), "probable", "'probable' is no role"),
+        (("edges", 0, "edge"), "a0.h0->logits", "twice"),
+        (("edges", 1, "edge"), "a0.h1->a0.h1<q>", "no entry names"),
+        (("or_groups", 0, "others_removed"), [0.1], "cost for each set"),
+        (("or_groups", 0, "all_removed"), "much", "cost of all sets"),
+        (("or_groups", 0, "alternatives", 1), [], "no entry names"),
+    ],
+)
+def test_consensus_that_cannot_be_is_refused(place: tuple[Any, ...], value: Any, problem: str):
+    document = json.loads(json.dumps(AGREED.as_dict()))
+    inside = document
+    for key in place[:-1]:
+        inside = inside[key]
+    inside[place[-1]] = value
+    with pytest.raises((GraphError, KeyError), match=problem):
+        Consensus.from_dict(document)
 
 
 def test_drawing_shows_shares_and_both_alternatives():

@@ -8,6 +8,7 @@ from hypothesis import given
 
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph import Circuit, Edge, Topology
+from acdc_pipeline.graph.consensus import Consensus, Role
 from acdc_pipeline.graph.node_link import (
     from_networkx,
     from_node_link,
@@ -66,6 +67,16 @@ def test_node_link_json_does_not_depend_on_the_order_edges_were_found_in():
     topology, names = SMALL.topology, [str(e) for e in SMALL.sorted_edges]
     scores = {edge: SMALL.scores[edge] for edge in reversed(list(SMALL.scores))}
     assert node_link_json(Circuit.of(topology, reversed(names), scores)) == node_link_json(SMALL)
+
+
+def test_edges_of_a_consensus_have_shares_and_roles_and_read_back_as_the_circuit():
+    first = SMALL.sorted_edges[0]
+    roles: dict[Edge, Role] = dict.fromkeys(SMALL.edges, "necessary")
+    agreed = Consensus(4, 0.5, dict.fromkeys(SMALL.edges, 4) | {first: 3}, roles)
+    document = json.loads(node_link_json(SMALL, agreed))
+    assert [edge["share"] for edge in document["edges"]] == [0.75, *[1.0] * (len(SMALL) - 1)]
+    assert {edge["role"] for edge in document["edges"]} == {"necessary"}
+    assert from_node_link(document) == SMALL
 
 
 def changed(**changes: object) -> dict[str, object]:

@@ -17,7 +17,7 @@ from hypothesis import given
 import acdc_pipeline
 from acdc_pipeline.errors import DamagedRun, StoreError
 from acdc_pipeline.graph import Circuit, Edge, Topology
-from acdc_pipeline.graph.consensus import Consensus, OrGroup
+from acdc_pipeline.graph.consensus import Consensus, OrGroup, Role
 from acdc_pipeline.specs import SCHEMA_VERSION, RunSpec
 from acdc_pipeline.store import RunRecord
 from acdc_pipeline.store.codec import decode, decode_summary, encode
@@ -43,13 +43,16 @@ def test_record_read_back_encodes_to_the_same_bytes(record: RunRecord):
 def test_consensus_is_a_file_of_its_own_and_reads_back_equal():
     kept = Edge.parse("input->a0.h1<q>")
     group = OrGroup(((kept,), (Edge.parse("input->a0.h1<v>"),)), (0.1 + 0.2, 0.0), 1.5)
-    agreed = Consensus(3, 0.5, {kept: 2}, {kept: "alternative"}, (group,))
+    roles: dict[Edge, Role] = dict.fromkeys(group.edges, "alternative")
+    agreed = Consensus(3, 0.5, dict.fromkeys(roles, 2), roles, (group,))
     files = encode(replace(RECORD, consensus=agreed))
     assert decode(RUN_ID, files).consensus == agreed
     assert {name: files[name] for name in encode(RECORD)} == encode(RECORD)
-    files["consensus.json"] = b'{"searches":3}\n'
-    with pytest.raises(DamagedRun, match="files do not make a run"):
-        decode(RUN_ID, files)
+    elsewhere = files["consensus.json"].replace(b"a0.h1", b"a9.h9")
+    for wrong in (b'{"searches":3}\n', elsewhere):
+        files["consensus.json"] = wrong
+        with pytest.raises(DamagedRun, match="files do not make a run"):
+            decode(RUN_ID, files)
 
 
 def test_record_encodes_to_the_same_bytes_in_another_process():

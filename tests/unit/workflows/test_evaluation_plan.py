@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from acdc_pipeline.cli.options import parsers
 from acdc_pipeline.errors import InvalidInput, UnknownName
 from acdc_pipeline.specs.names import COMPARED
-from acdc_pipeline.workflows.evaluation_plan import CHEAP, PARTS, evaluation_plan
+from acdc_pipeline.workflows.evaluation_plan import CHEAP, MAX_DRAWN, PARTS, evaluation_plan
 
 
 def test_scope_basic_is_part_of_full():
     assert evaluation_plan("basic").parts < evaluation_plan("full").parts == set(PARTS)
+
+
+def test_amount_above_the_limit_is_refused_as_on_the_command_line():
+    assert MAX_DRAWN == parsers.MAX_DRAWN
+    with pytest.raises(InvalidInput, match="draws: 100001 is too large"):
+        evaluation_plan("basic", draws=MAX_DRAWN + 1)
 
 
 @pytest.mark.parametrize("scope", ["nonsense", "Basic", ""])

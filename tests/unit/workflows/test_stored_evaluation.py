@@ -125,3 +125,23 @@ def test_stored_evaluation_is_read_without_a_worker(tmp_path: Path, worker: Work
     )
     assert (measured.cached, again.cached) == (False, True)
     assert evaluation_figures(again.evaluation) == evaluation_figures(measured.evaluation)
+
+
+@pytest.mark.parametrize("name", ["metric", "task_metric", "metrics", "curve", "edges_kept"])
+def test_evaluation_without_a_figure_of_every_evaluation_counts_as_absent_and_is_replaced(
+    tmp_path: Path, worker: Worker, name: str
+):
+    """Such as of another program, which writes the right hash."""
+    store, record = store_with_run(tmp_path, worker)
+    plan = evaluation_plan("basic", null=1, ablations=["none"])
+    evaluated(store, record, worker, plan, Listener())
+    run_id = record.spec.run_id()
+    (kept,) = store.evaluations([run_id]).by_run[run_id]
+    figures = {key: value for key, value in kept.figures.items() if key != name}
+    store.add_evaluation(replace(kept, figures={**figures, "of_another_program": 1}))
+    assert not evaluated(store, record, worker, plan, Listener()).cached
+    store.add_evaluation(replace(kept, figures={**kept.figures, "of_another_program": 1}))
+    assert record.circuit is not None
+    found = stored_figures(store, record.spec, record.circuit, plan)
+    assert found is not None
+    assert list(found)[-1] == "of_another_program"

@@ -24,9 +24,14 @@ def test_consensus_names_the_two_paths_of_a_redundant_model(capsys):
 def test_progress_counts_the_edges_that_all_searches_keep(capsys, monkeypatch):
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", -1.0)
     words = ("compiled_sum", "zoo:compiled-sum", "--prompts", "8", "--consensus", "2")
-    kept = re.findall(r"(\d+) kept", acdc(capsys, "discover", *words).err)
+    told = acdc(capsys, "discover", *words).err
     # five true edges, which both searches keep
-    assert int(kept[-1]) == 10
+    assert re.findall(r"(\d+) kept", told)[-1] == "10"
+    # a search that has ended has no edges left, though it did not test those that were dead
+    left = [int(number) for number in re.findall(r"at most (\d+) of", told)]
+    total = int(re.findall(r"of (\d+) left", told)[0])
+    skipped = [at for at in range(1, len(left)) if left[at - 1] - left[at] > 1]
+    assert [left[at] for at in skipped] == [total // 2 - 1]
 
 
 @pytest.mark.parametrize(

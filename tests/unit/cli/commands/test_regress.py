@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from acdc_pipeline.cli.main import main
 from acdc_pipeline.models.zoo import zoo_path
 from tests.command_line import Outcome, acdc
+from tests.support import REPOSITORY
 
 MODEL = "attn-2l"
 SWEEP = {
@@ -259,6 +260,17 @@ def test_regress_options_that_do_not_fit_are_refused_before_anything_runs(
     outcome = regress(*arguments)
     outcome.refuses(said)
     assert "to do" not in outcome.err
+
+
+def test_regress_of_a_method_that_is_not_spread_is_refused_over_shards(
+    regress: Regress, tmp_path: Path
+):
+    filtered = {"name": "eap-ig-inputs", "share": 0.1, "sign_filter": 40}
+    (tmp_path / "sweep.yaml").write_text(json.dumps(SWEEP | {"methods": [filtered]}))
+    laptop = (REPOSITORY / "workers" / "laptop.yaml").read_text()
+    (tmp_path / "two.yaml").write_text(f"{laptop}shards: 2\n")
+    outcome = regress("--profile", tmp_path / "two.yaml", sweep=tmp_path / "sweep.yaml")
+    outcome.refuses("sign_filter: signs are filtered in one process, not over 2 shards")
 
 
 def test_regress_says_what_it_found_where_a_document_cannot_be_written(regress: Regress):
