@@ -16,7 +16,7 @@ SAY = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint bench real format lock schemas docs install clean
+.PHONY: help demo test test-others test-ray check lint bench real format lock schemas docs install clean
 
 help: ## this list
 	@printf 'usage: make TARGET [PYTHON=python3.12]\n\n'
@@ -27,12 +27,22 @@ demo: $(INSTALLED) ## find circuits in the models that ship with the package, an
 	$(SAY) "Running the demo: acdc demo"
 	@$(BIN)/acdc demo
 
+# Tests that start Ray wait much and need little of the cores: they run beside the others, and first.
 test: $(INSTALLED) ## the whole test suite
-	$(SAY) "Running the whole test suite"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(PARALLEL) -m "not ray and not real"
-	$(SAY) "Tests that start Ray, each file in a process of its own: Ray leaves state behind in one"
-	@for file in $$(grep -rl "mark\.ray" tests --include="test_*.py" | sort); do \
-		$(BIN)/python -m pytest -q -m ray "$$file" || exit 1; done
+	$(SAY) "Running the whole test suite, tests that start Ray beside the others"
+	@$(MAKE) --no-print-directory -j2 test-others test-ray
+
+test-others: $(INSTALLED)
+	@OMP_NUM_THREADS=1 nice $(BIN)/python -m pytest -q $(PARALLEL) -m "not ray and not real"
+
+# Each file in a process of its own, because Ray leaves state behind in one; what a process says comes
+# out when it has ended.
+test-ray: $(INSTALLED)
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+	for file in $$(grep -rl "mark\.ray" tests --include="test_*.py" | sort); do \
+		$(BIN)/python -m pytest -q -m ray "$$file" >"$$log" 2>&1; code=$$?; \
+		{ printf '\n== %s\n' "$$file"; cat "$$log"; }; \
+		[ $$code = 0 ] || exit 1; done
 
 check: lint ## style, types, import layers and the fast tests
 	$(SAY) "Fast tests"

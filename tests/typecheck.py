@@ -9,16 +9,28 @@ from __future__ import annotations
 import ast
 import dataclasses
 import functools
+import hashlib
 import importlib.machinery
 import inspect
+import marshal
+import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.abc import MetaPathFinder
+from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Self, get_args, get_type_hints
 
 from beartype import BeartypeConf, FrozenDict, beartype
 from jaxtyping import AbstractArray, jaxtyped
+
+from tests.support import REPOSITORY
+
+CACHE = REPOSITORY / ".pytest_cache" / "checked"
+"""Compiled files of the package with their decorators, by all that decides them."""
+
+_COMPILER = sys.version.encode() + Path(__file__).read_bytes()
 
 # Functions are decorated one at a time, where beartype cannot know which class `Self` is.
 _beartyped = beartype(conf=BeartypeConf(hint_overrides=FrozenDict({Self: object})))
@@ -98,11 +110,24 @@ def _decorator(node: ast.AST) -> ast.expr:
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Compiles with the decorators, and leaves the compiled files of Python alone."""
+    """Compiles with the decorators, and leaves the compiled files of Python alone.
+
+    Code is kept in `CACHE` for other processes, which takes seconds of each.
+    """
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
-        return self.source_to_code(self.get_data(path), path)
+        data = self.get_data(path)
+        known = hashlib.sha256(b"\0".join((_COMPILER, path.encode(), data))).hexdigest()
+        kept = CACHE / known
+        with suppress(OSError, EOFError, ValueError, TypeError):
+            return marshal.loads(kept.read_bytes())
+        code = self.source_to_code(data, path)
+        CACHE.mkdir(parents=True, exist_ok=True)
+        unfinished = kept.with_suffix(f".{os.getpid()}")
+        unfinished.write_bytes(marshal.dumps(code))
+        unfinished.replace(kept)
+        return code
 
     def source_to_code(self, data: Any, path: Any, *, _optimize: int = -1) -> CodeType:
         tree = _Transformer().visit(ast.parse(data, path))
