@@ -252,7 +252,7 @@ BAD = [
     ((*TARGET, "--dtype", "float31"), ("float31", "float32")),
     ((*TARGET, "--memory", "1KB"), ("--memory: 1KB is too small", "at least 1KiB")),
     ((*TARGET, "--memory", "much"), ("--memory: 'much' is not an amount of memory",)),
-    ((*TARGET, "--device", "gpu"), ("--device: unknown device 'gpu'", "auto, cpu, cuda")),
+    ((*TARGET, "--device", "gpu"), ("unknown device 'gpu'", "auto, cpu, cuda")),
 ]
 
 
