@@ -24,7 +24,9 @@ from typing import Any, Self, get_args, get_type_hints
 
 from beartype import BeartypeConf, FrozenDict, beartype
 from jaxtyping import AbstractArray, jaxtyped
+from jaxtyping._storage import pop_shape_memo, push_shape_memo
 
+from tests import quick_shapes
 from tests.support import REPOSITORY
 
 CACHE = REPOSITORY / ".pytest_cache" / "checked"
@@ -38,6 +40,7 @@ _beartyped = beartype(conf=BeartypeConf(hint_overrides=FrozenDict({Self: object}
 
 def install(packages: Sequence[str]) -> None:
     """Decorate every function and dataclass of `packages`, imported from now on."""
+    quick_shapes.install()
     sys.meta_path.insert(0, _Finder(tuple(packages)))
 
 
@@ -66,8 +69,12 @@ def _checked_function(function: FunctionType) -> Callable[..., Any]:
     @functools.wraps(function)
     def in_context(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
-        with jaxtyped("context"):
+        # what `with jaxtyped("context")` does
+        push_shape_memo({})
+        try:
             return wrapped(*args, **kwargs)
+        finally:
+            pop_shape_memo()
 
     return in_context
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product as product_of
 
 import pytest
 import torch
 from beartype.roar import BeartypeCallHintViolation
-from jaxtyping import Float, Int, TypeCheckError
+from jaxtyping import Float, Int, Shaped, TypeCheckError, jaxtyped
 from torch import Tensor
 
 from acdc_pipeline.engine.forward import embed
 from acdc_pipeline.graph import Topology
-from tests import tiny_models
+from tests import quick_shapes, tiny_models
 from tests.typecheck import checked
 
 
@@ -72,6 +73,24 @@ def test_what_fits_its_annotations_is_computed():
 def test_shape_dtype_or_type_that_is_not_as_annotated_is_refused(call):
     with pytest.raises((BeartypeCallHintViolation, TypeCheckError)):
         call()
+
+
+SHAPES = ("a b", "b a", "a a", "3 a", "_ a", "", "*n a", "a *n", "*n", "... a", "*n a b", "#a b")
+SIZES = ((), (3,), (2,), (2, 3), (3, 2), (3, 3), (1, 3), (2, 2, 3))
+ARRAYS = [torch.zeros(sizes, dtype=t) for sizes in SIZES for t in (torch.float32, torch.int64)]
+
+
+def test_arrays_are_checked_as_jaxtyping_checks_them():
+    """Two arrays in one call, of which the first may settle the sizes for the second."""
+    hints = [kind[torch.Tensor, shape] for kind in (Float, Shaped) for shape in SHAPES]
+    # once more: arrays that were accepted take the short way
+    pairs = 2 * list(product_of(hints, ARRAYS))
+    for (first, one), (second, other) in zip(pairs, pairs[7::5] + pairs[:7], strict=False):
+        found = []
+        for check in (quick_shapes.is_array, quick_shapes._check_whole):
+            with jaxtyped("context"):
+                found.append((check(first, one), check(second, other)))
+        assert found[0] == found[1], (first, one.shape, second, other.shape)
 
 
 def test_functions_and_dataclasses_of_the_package_are_checked():
