@@ -149,6 +149,7 @@ def profile_record(
     document = {
         "version": 1,
         "task": task,
+        "ioi_like": task == "ioi",
         "nulls": {
             metric: [null.plain() for null in found] for metric, found in nulls.items() if found
         },

@@ -30,6 +30,7 @@ from acdc_pipeline.heads.model_profile import ModelProfile
 from acdc_pipeline.heads.near_misses import NearMiss, describe_head, near_misses, profile_warnings
 from acdc_pipeline.heads.roles import HeadRole, assign_roles
 from acdc_pipeline.heads.singular_tokens import HeadTokens, TopTokens
+from acdc_pipeline.heads.sketches import weights_plain
 from acdc_pipeline.heads.task_profile import TaskProfile
 from acdc_pipeline.heads.typical import (
     find_typical,
@@ -110,6 +111,7 @@ def assemble_profile(
         "attention": pattern_examples(weights, prompts, nodes, tokenizer).plain(),
         "snippets": snippets_plain(best, sources, tokenizer),
         **_typical(weights, prompts, model, task, roles, tokenizer, memory),
+        **weights_plain(weights),
     }
     used = expert_use(weights, prompts.clean, prompts.lengths, memory=memory)
     if used is not None:

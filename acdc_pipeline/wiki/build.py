@@ -39,7 +39,7 @@ from acdc_pipeline.wiki.site_data import score_files, site_files
 _SCORES = "*"
 """Key of the pages of roles and scores among the sections of the manifest; never a slug."""
 
-_SCORE_FILES = ("k/", "s/", "data/scores/", "data/all.scores.", "data/all.roles.")
+_SCORE_FILES = ("k/", "s/", "f/", "data/scores/", "data/all.scores.", "data/all.roles.")
 """How the paths of `_score_files` begin."""
 
 
@@ -78,7 +78,8 @@ def build(
     Raises:
         InvalidInput: `jobs` is below 1, `out` holds other files or cannot be written, or a note is
             invalid.
-        SpecError: the file of a task is invalid.
+        SpecError: the file of a task, or that of families, is invalid.
+        UnknownName: a declared family has a member that is not on the site.
         StoreError: the store cannot be read.
         ExecutionFailed: a worker process was killed, or another build writes to `out`.
     """

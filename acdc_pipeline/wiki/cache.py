@@ -24,6 +24,7 @@ from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs import RunSpec
 from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.wiki.experts import ExpertUse
+from acdc_pipeline.wiki.families.sketches import Sketches
 from acdc_pipeline.wiki.output import digest_of, write_atomically
 from acdc_pipeline.wiki.profile import Profile
 from acdc_pipeline.wiki.runs import MALFORMED, CachedRun, KeptEdge, Run
@@ -122,7 +123,7 @@ def _encode(item: CachedRun, grids: _Grids) -> dict[str, Any]:
             profile.nulls,
             [miss.plain() for miss in profile.near_misses],
             profile.warnings,
-            *(() if profile.experts is None else (profile.experts.plain(),)),
+            _plain_facts(profile),
         ],
         **({} if run.consensus is None else {"consensus": run.consensus.as_dict()}),
     }
@@ -176,7 +177,7 @@ def _graph(plain: Sequence[Any] | Mapping[str, Any]) -> Topology:
 
 
 def _decode_profile(plain: Sequence[Any], nodes: dict[str, Node]) -> Profile:
-    task, roles, nulls, near, warnings, *rest = plain
+    task, roles, nulls, near, warnings, facts = plain
     # parsing is slow, and the same few heads occur again and again
     nodes |= {role[0]: Node.parse(role[0]) for role in roles if role[0] not in nodes}
     held = (
@@ -184,8 +185,29 @@ def _decode_profile(plain: Sequence[Any], nodes: dict[str, Node]) -> Profile:
         for head, role, on, evidence, *rest in roles
     )
     misses = tuple(NearMiss.from_plain(miss) for miss in near)
-    used = ExpertUse.of(rest[0]) if rest else None
-    return Profile(task, tuple(held), nulls, misses, tuple(warnings), {}, used)
+    return Profile(
+        task,
+        tuple(held),
+        nulls,
+        misses,
+        tuple(warnings),
+        {},
+        ExpertUse.of(facts["experts"]) if "experts" in facts else None,
+        facts["ioi_like"],
+        tuple(facts["heads_per_key"]),
+        Sketches.from_plain(facts["sketches"]) if "sketches" in facts else None,
+    )
+
+
+def _plain_facts(profile: Profile) -> dict[str, Any]:
+    """Return what else is kept of a profile: the use of experts, shared keys, sketches."""
+    used, sketches = profile.experts, profile.sketches
+    return {
+        "ioi_like": profile.ioi_like,
+        "heads_per_key": profile.heads_per_key,
+        **({} if used is None else {"experts": used.plain()}),
+        **({} if sketches is None else {"sketches": sketches.plain()}),
+    }
 
 
 def _encode_role(held: HeadRole) -> tuple[Any, ...]:

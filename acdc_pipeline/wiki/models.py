@@ -14,6 +14,7 @@ from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs import TextMethod, sha256_of
 from acdc_pipeline.specs.head_scores import ROLES, SCORES, metric_key
 from acdc_pipeline.wiki.circuits import CircuitSeries, group_circuits
+from acdc_pipeline.wiki.families.sketches import Sketches
 from acdc_pipeline.wiki.natural import TextProfile
 from acdc_pipeline.wiki.profile import Profile, merge_nulls
 from acdc_pipeline.wiki.runs import Run, StoreContents, version_of
@@ -47,6 +48,10 @@ class Model:
         text: what it found; None without one, and in a model made from summaries.
         digest: digest of everything stored about its runs.
         measured: digest of its head scores and roles.
+        ioi_like: the tasks it was profiled on that have the roles of IOI.
+        heads_per_key: how many heads share a key and value head, by layer; empty where none do, or
+            where that is unknown.
+        sketches: of the weights of its heads; None where no profile has them.
     """
 
     ref: str
@@ -70,6 +75,9 @@ class Model:
     measured: str
     text_id: str | None = None
     text: TextProfile | None = None
+    ioi_like: tuple[str, ...] = ()
+    heads_per_key: tuple[int, ...] = ()
+    sketches: Sketches | None = None
 
     @property
     def total_heads(self) -> int:
@@ -258,6 +266,9 @@ def _model(ref: str, revision: str, title: str, slug: str, runs: Sequence[Run]) 
         digest=sha256_of(sorted(run.content_digest for run in runs)),
         measured=_measured_digest(about_heads),
         text_id=_longest_text(runs),
+        ioi_like=tuple(profile.task for profile in profiles if profile.ioi_like),
+        heads_per_key=next((p.heads_per_key for p in profiles if p.heads_per_key), ()),
+        sketches=next((p.sketches for p in profiles if p.sketches is not None), None),
     )
 
 

@@ -19,6 +19,7 @@ from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki.attribution import Attributed, parse_attributions
 from acdc_pipeline.wiki.experts import ExpertUse
+from acdc_pipeline.wiki.families.sketches import Sketches
 from acdc_pipeline.wiki.typical import Typical, decode_square, parse_typical
 
 VERSION = 1
@@ -95,6 +96,10 @@ class Profile:
         document: directions, patterns and snippets by head, as stored. Empty in a summary, to save
             memory.
         experts: how the task uses the experts of the model; None without a mixture.
+        ioi_like: whether the task has the roles of IOI.
+        heads_per_key: how many heads share a key and value head, by layer; empty where none do, and
+            in older profiles.
+        sketches: of the weights of heads; None in older profiles.
     """
 
     task: str
@@ -104,6 +109,9 @@ class Profile:
     warnings: tuple[str, ...]
     document: Mapping[str, Any]
     experts: ExpertUse | None = None
+    ioi_like: bool = False
+    heads_per_key: tuple[int, ...] = ()
+    sketches: Sketches | None = None
 
     @property
     def low_nulls(self) -> dict[str, float]:
@@ -208,6 +216,11 @@ def parse_profile(data: bytes) -> Profile:
             warnings=tuple(map(str, document.get("warnings", ()))),
             document=document,
             experts=ExpertUse.of(document["experts"]) if "experts" in document else None,
+            ioi_like=bool(document.get("ioi_like", False)),
+            heads_per_key=tuple(map(int, document.get("heads_per_key", ()))),
+            sketches=Sketches.from_document(document["sketches"])
+            if "sketches" in document
+            else None,
         )
     except DamagedRun:
         raise

@@ -15,6 +15,8 @@ from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.plotting.heatmap import ThemedPicture, draw_mosaic
 from acdc_pipeline.plotting.scales import ScoreScale, score_scale
 from acdc_pipeline.specs.head_scores import ScoreDefinition
+from acdc_pipeline.wiki.families.find import Family, find_families
+from acdc_pipeline.wiki.families.links import Relatives, find_relatives
 from acdc_pipeline.wiki.history.changes import Change, find_changes
 from acdc_pipeline.wiki.models import HeadIndex, Model, group_models, head_name
 from acdc_pipeline.wiki.neighbours import SimilarHead, find_similar_heads
@@ -68,6 +70,7 @@ class Section:
         scores: its scores in comparison with other models, in the order of pages.
         unmeasured: scores of other models that this one lacks, on its own tasks or none.
         notes: notes as HTML by name of the head; `index` is about the model.
+        relatives: the families that the model is a member of.
     """
 
     model: Model
@@ -77,6 +80,7 @@ class Section:
     unmeasured: tuple[str, ...]
     tasks: Mapping[str, Task]
     notes: Mapping[str, str]
+    relatives: tuple[Relatives, ...] = ()
 
     def digest(self, program: str) -> str:
         """Return a digest of the program and of all that its pages show, except `nearest`."""
@@ -95,6 +99,7 @@ class Section:
             {name: sorted(published_edges(model, t) or ()) for name, t in self.tasks.items()},
             [replace(task, reference=None) for task in self.tasks.values()],
             self.notes,
+            self.relatives,
         )
         # names may contain lone surrogates
         return digest_of(
@@ -133,6 +138,7 @@ class Site:
         scores: scores of any model by metric, in the order of pages.
         changes: what the runs of each day added, newest first.
         front: what the home page shows of one head and one circuit, as its template takes it.
+        families: checkpoints, seeds and fine-tunes of one another.
     """
 
     store: str
@@ -146,6 +152,7 @@ class Site:
     notes: Notes
     changes: tuple[Change, ...] = ()
     front: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    families: tuple[Family, ...] = ()
     _mosaics: dict[str, dict[str, ThemedPicture]] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -168,7 +175,11 @@ class Site:
         """Everything that the pages of roles and scores show, as text; circuits are not in it."""
         models = [(m.title, m.slug, m.n_layers, m.n_heads, m.size, m.measured) for m in self.models]
         tasks = [(task.name, task.slug, task.title, task.reference) for task in self.tasks.values()]
-        return repr((models, tasks, list(self.scores.values())))
+        families = [
+            (f.slug, f.name, f.kind, [m.slug for m in f.members], f.labels, f.steps, f.reason)
+            for f in self.families
+        ]
+        return repr((models, tasks, list(self.scores.values()), families))
 
     @cached_property
     def holders(self) -> Mapping[str, Sequence[tuple[Model, HeadRole]]]:
@@ -220,6 +231,7 @@ class Site:
             notes={
                 about: html for (slug, about), html in self.notes.html.items() if slug == model.slug
             },
+            relatives=find_relatives(model, self.families),
         )
 
     def add_nearest(self, sections: Sequence[Section], which: Sequence[int]) -> list[Section]:
@@ -241,7 +253,8 @@ def make_site(
         project: project folder whose tasks come first; None to search from the working directory.
 
     Raises:
-        SpecError: the file of a task is invalid.
+        SpecError: the file of a task, or that of families, is invalid.
+        UnknownName: a declared family has a member that is not on the site.
         InvalidInput: a note cannot be read.
     """
     models = group_models(contents)
@@ -269,6 +282,7 @@ def make_site(
         scores=scores,
         notes=read_notes(notes, {m.slug: {head_name(*p) for p in m.places} for m in models}),
         changes=find_changes(contents, models),
+        families=find_families(models, notes),
     )
 
 

@@ -10,6 +10,8 @@ from jinja2 import Environment
 from acdc_pipeline.wiki.page import Page
 from acdc_pipeline.wiki.pages.changes import ChangesPage
 from acdc_pipeline.wiki.pages.circuit import CircuitPage
+from acdc_pipeline.wiki.pages.family import FamilyListPage, FamilyPage
+from acdc_pipeline.wiki.pages.groups import GroupsPage
 from acdc_pipeline.wiki.pages.head import HeadPage
 from acdc_pipeline.wiki.pages.home import (
     AboutPage,
@@ -24,16 +26,21 @@ from acdc_pipeline.wiki.pages.natural import TextPage
 from acdc_pipeline.wiki.pages.role import RoleListPage, RolePage
 from acdc_pipeline.wiki.pages.score import ScoreListPage, ScorePage
 from acdc_pipeline.wiki.pages.task import TaskListPage, TaskPage
+from acdc_pipeline.wiki.pages.universality import UniversalityPage
 from acdc_pipeline.wiki.site import Section, Site
 
 PAGES: tuple[type[Page[Any]], ...] = (
     HomePage,
     ModelListPage,
     ModelPage,
+    GroupsPage,
     HeadPage,
     TextPage,
+    FamilyListPage,
+    FamilyPage,
     RoleListPage,
     RolePage,
+    UniversalityPage,
     ScoreListPage,
     ScorePage,
     TaskListPage,

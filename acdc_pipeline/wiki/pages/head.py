@@ -10,6 +10,7 @@ from acdc_pipeline.wiki.circuits import Agreement, CircuitSeries, EdgeKey, find_
 from acdc_pipeline.wiki.models import HeadIndex, head_name
 from acdc_pipeline.wiki.page import Data, SectionPage, frame
 from acdc_pipeline.wiki.pages.circuit import circuit_warnings, removal_cost
+from acdc_pipeline.wiki.pages.groups import others_in_group
 from acdc_pipeline.wiki.pages.head_examples import (
     direction_rows,
     partner_rows,
@@ -98,6 +99,8 @@ class HeadPage(SectionPage[HeadIndex]):
             "directions": direction_rows(model, place),
             "claims": section.claims.get(place, ()),
             "nearest": section.nearest.get(place, ()),
+            "relatives": section.relatives,
+            "group": others_in_group(model, place),
             "caveats": _caveats(section),
             "version": model.data_version,
             "coverage": f"{pluralize(len(model.scores), 'score')}, in {len(circuits)} of "

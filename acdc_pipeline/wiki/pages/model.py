@@ -16,6 +16,7 @@ from acdc_pipeline.wiki.models import Model, head_name
 from acdc_pipeline.wiki.notes import MODEL as NOTE
 from acdc_pipeline.wiki.page import Data, SectionPage, frame
 from acdc_pipeline.wiki.pages.circuit import circuit_path, circuit_warnings, cut_data
+from acdc_pipeline.wiki.pages.groups import group_lines
 from acdc_pipeline.wiki.pages.mosaics import MAX_LINKED, telling_metric
 from acdc_pipeline.wiki.pages.plain_names import plain_name
 from acdc_pipeline.wiki.pages.removal import removal_loss
@@ -47,6 +48,8 @@ class ModelPage(SectionPage[None]):
             "linked": model.total_heads <= MAX_LINKED,
             "plain": plain_name(model),
             "first": telling_metric([model]) or next(iter(model.scores), None),
+            "relatives": section.relatives,
+            "group_lines": group_lines(model),
             "groups": [
                 {
                     "title": title[:1].upper() + title[1:],

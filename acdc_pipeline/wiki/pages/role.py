@@ -18,6 +18,7 @@ from acdc_pipeline.wiki.pages.mosaics import mosaic_settings
 from acdc_pipeline.wiki.pages.plain_names import plain_name
 from acdc_pipeline.wiki.pages.published import role_claims
 from acdc_pipeline.wiki.pages.removal import removal_loss
+from acdc_pipeline.wiki.pages.universality import universal_data
 from acdc_pipeline.wiki.site import Site, SiteScore
 from acdc_pipeline.wiki.text import format_number, pluralize, show_line, show_name
 
@@ -92,6 +93,9 @@ class RolePage(SitePage[RoleDefinition]):
             "leaders": [(*pair, _loss(*pair)) for pair in found[:_MAX_ROWS]],
             "more": max(0, len(found) - _MAX_ROWS),
             "depths": _plot_depths(found, heading),
+            "depth_models": _count_models([pair for pair in found if pair[0].size]),
+            "enough_models": _LEAST_MODELS,
+            "universal": universal_data(site, role),
         }
 
 
@@ -153,7 +157,7 @@ def _deciding_scores(site: Site, role: RoleDefinition) -> list[SiteScore]:
 
 
 def _plot_depths(found: list[Holder], heading: str) -> Markup | None:
-    """Plot the relative depth of the heads against the size of their models."""
+    """Plot the relative depth of the heads against the size of their models; None for too few."""
     sized = [(model, held) for model, held in found if model.size]
     if _count_models(sized) < _LEAST_MODELS:
         return None
