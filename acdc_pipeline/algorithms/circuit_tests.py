@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,9 @@ Mask = Bool[np.ndarray, " edge"]
 
 GRADIENT_COST = 3.0
 """One forward and one backward, which counts as two."""
+
+MOST = 0.99
+"""The most that is reported as done before the end."""
 
 _LEAST_VARIANCE = 1e-24
 """Keeps the gradient of a square root finite."""
@@ -62,12 +66,17 @@ class CircuitTests:
     the sources whose outputs it needs and no circuit tested with it has computed; a gradient costs
     3, or the share of it that follows the sources that are changed.
 
+    Args:
+        problem: whose `advance` is called with the share of `budget` that gradients of the whole
+            model have spent.
+        budget: forwards, all that is to be spent; what exceeds it is not refused.
+
     Attributes:
         spent: forwards so far.
     """
 
-    def __init__(self, problem: ScoringProblem) -> None:
-        self.problem, self.bench = problem, problem.bench
+    def __init__(self, problem: ScoringProblem, budget: float = math.inf) -> None:
+        self.problem, self.bench, self.budget = problem, problem.bench, budget
         self.topology: Topology = problem.topology
         self.spent = 0.0
         self._known: dict[bytes, Tested] = {}
@@ -148,18 +157,23 @@ class CircuitTests:
 
     def by_group(self, points: Sequence[float]) -> Float[np.ndarray, " edge"]:
         """The scores of `eap_ig_activations` with the mean gradient over `points`."""
-        self.spent += len(points) * cost_by_group(self.topology)
-        return score_array(self.topology, attribute_by_group(self.problem, points))
+        part = self._part(len(points) * cost_by_group(self.topology))
+        return score_array(self.topology, attribute_by_group(part, points))
 
     def by_input(self, points: Sequence[float]) -> Float[np.ndarray, " edge"]:
         """The scores of `eap_ig_inputs` with the mean gradient over `points`."""
-        problem = scale_progress(self.problem, 1.0, 1.0)  # what comes first has reported already
-        attribution = EdgeAttribution(problem, points=len(points))
+        part = self._part(len(points) * GRADIENT_COST)
+        attribution = EdgeAttribution(part, points=len(points))
         clean, ablated = self.bench.clean.outputs[0], self.bench.ablated[0]
         for point in points:
-            self.spent += GRADIENT_COST
             attribution.add(run_streams(self.bench.weights, ablated + point * (clean - ablated)))
         return score_array(self.topology, attribution.scores())
+
+    def _part(self, cost: float) -> ScoringProblem:
+        """The problem as the part of the work that the next `cost` forwards are."""
+        begin, self.spent = self.spent, self.spent + cost
+        ends = (min(MOST, spent / self.budget) for spent in (begin, self.spent))
+        return scale_progress(self.problem, *ends)
 
 
 def cost_by_group(topology: Topology) -> float:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from acdc_pipeline.algorithms.circuit_tests import (
     GRADIENT_COST,
+    MOST,
     CircuitTests,
     Mask,
     Tested,
@@ -21,7 +22,6 @@ from acdc_pipeline.algorithms.scoring import (
     DetailedScores,
     EdgeScores,
     ScoringProblem,
-    scale_progress,
 )
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.graph.cut import cut_masks
@@ -57,9 +57,6 @@ LEAST_BY_GRADIENT = 0.03
 ROUND, RESERVE = 14.0, 6.0
 """Forwards that a step with gradients takes, and that are left for those without."""
 
-_MOST = 0.99
-"""The most that is reported as done before the end."""
-
 
 def eap_exact(problem: ScoringProblem, method: EapExactMethod) -> EdgeScores:
     """The best nest of circuits that attribution proposes, exact tests decide and exchanges mend.
@@ -86,8 +83,9 @@ def eap_exact(problem: ScoringProblem, method: EapExactMethod) -> EdgeScores:
        skeletonization of de Jorge et al. 2021 (arXiv 2006.09081).
 
     Gradients are taken at the sizes at which the weighted loss is largest, as far as the budget
-    allows; at the others circuits are cut within P by all rankings. Since the nests of the
-    proposals are among all, no nest found has a larger area than theirs.
+    allows; at the others circuits are cut within P by all rankings. A budget too small for both
+    proposals leaves that of `eap-ig-inputs`, which costs the least in deep models. Since the nests
+    of the proposals are among all, no nest found has a larger area than theirs.
 
     A score is the number of circuits of the nest that have the edge, plus a rank between 0 and 1
     among the edges that leave the nest with it: circuits of all sizes cut from it are nested, and
@@ -98,7 +96,7 @@ def eap_exact(problem: ScoringProblem, method: EapExactMethod) -> EdgeScores:
     Raises:
         InvalidInput: the budget does not pay for the first proposal.
     """
-    least = len(GROUP_POINTS) * cost_by_group(problem.topology)
+    least = len(INPUT_POINTS) * GRADIENT_COST
     budget = method.forwards(problem.topology)
     if budget < least:
         raise InvalidInput(
@@ -107,7 +105,7 @@ def eap_exact(problem: ScoringProblem, method: EapExactMethod) -> EdgeScores:
             allowed=f"at least {least:g}",
             fix="give more, or leave it out",
         )
-    search = _Search(problem, budget, proposal=least)
+    search = _Search(problem, budget)
     scores = search.run()
     details = {
         "forwards": search.tests.spent,
@@ -130,21 +128,19 @@ class _Search:
         found: the circuits of the nest that is returned.
     """
 
-    def __init__(self, problem: ScoringProblem, budget: float, *, proposal: float) -> None:
-        """`proposal` is what the first proposal costs, in forwards like the budget."""
+    def __init__(self, problem: ScoringProblem, budget: float) -> None:
         self.problem, self.topology, self.budget = problem, problem.topology, budget
-        self.tests = CircuitTests(scale_progress(problem, 0.0, min(_MOST, proposal / budget)))
+        self.tests = CircuitTests(problem, budget)
         n_edges = self.topology.n_edges
         self.sizes = sorted({int(share * n_edges + 1e-9) for share in SHARES} - {0}, reverse=True)
         self.nests = Nests(weigh_sizes(self.sizes, n_edges))
         self.whole: Mask = np.ones(n_edges, dtype=bool)
-        self.worth: Values = self.tests.by_group(GROUP_POINTS)
+        self.worth: Values = self.tests.by_input(INPUT_POINTS)
         self.history = _share(self.worth)
         self.proposals = [np.abs(self.worth)]
-        if self._left() >= GRADIENT_COST * len(INPUT_POINTS):
-            by_input = self.tests.by_input(INPUT_POINTS)
-            self.history = self.history + _share(by_input)
-            self.proposals += [np.abs(by_input), self.history]
+        if self._left() >= len(GROUP_POINTS) * cost_by_group(self.topology):
+            self._learn(self.tests.by_group(GROUP_POINTS))
+            self.proposals = [np.abs(self.worth), *self.proposals, self.history]
         self.alone: dict[bytes, dict[int, Tested]] = {}
         self.found: list[Tested] = []
 
@@ -167,7 +163,7 @@ class _Search:
                 self._fill_below(at, within, nest)
             else:
                 self._fill(at, self._rankings(), within)
-            self.problem.advance(min(_MOST, self.tests.spent / self.budget))
+            self.problem.advance(min(MOST, self.tests.spent / self.budget))
         nest = self.nests.best()
         scores = self._settle([self._scores(nest, self.alone), *map(self._scores, [nest, *plain])])
         self.problem.advance(1.0)
