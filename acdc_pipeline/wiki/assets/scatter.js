@@ -38,7 +38,8 @@
       item.appendChild(document.createElement("bdi")).textContent = model.title;
       legend.appendChild(item);
     });
-    heads.data.kinds.forEach(function (kind) {
+    heads.data.kinds.forEach(function (kind, i) {
+      if (!heads.hasRole(i)) return;
       axes.elements.kind.appendChild(option(kind.name, kind.name.replace(/_/g, " ")));
     });
   }

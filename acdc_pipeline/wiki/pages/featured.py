@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from acdc_pipeline.graph import Node
-from acdc_pipeline.heads.habits import lead_place, lead_role, task_example
+from acdc_pipeline.heads.habits import lead_place, lead_role
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.plotting.circuit_series import SeriesEdge, draw_series
 from acdc_pipeline.store import Store
@@ -18,7 +18,12 @@ from acdc_pipeline.wiki.models import HeadIndex, Model, head_name, restore_profi
 from acdc_pipeline.wiki.page import Data
 from acdc_pipeline.wiki.pages.head_typical import typical_data
 from acdc_pipeline.wiki.pages.plain_names import plain_name
-from acdc_pipeline.wiki.pages.statement import Statement, find_typical, make_statement
+from acdc_pipeline.wiki.pages.statement import (
+    Statement,
+    example_metric,
+    find_typical,
+    make_statement,
+)
 from acdc_pipeline.wiki.runs import read_full_runs
 from acdc_pipeline.wiki.site import Site
 from acdc_pipeline.wiki.text import format_percent, pluralize, show_line, show_token, show_words
@@ -26,6 +31,9 @@ from acdc_pipeline.wiki.typical import RANDOM_TOKENS
 
 _MODELS_READ = 3
 """Number of models of which profiles are read in search of a head with a stored pattern."""
+
+_CLEAR = 0.5
+"""Share of attention that a visitor sees at once."""
 
 _FAITHFUL = 0.1
 """Distance of faithfulness from 1 up to which a circuit may be shown."""
@@ -57,9 +65,9 @@ class FeaturedCircuit:
 def find_head(site: Site, store: Store) -> FeaturedHead | None:
     """Return the head to show; None if no head has a role that stored attention shows.
 
-    Of the heads whose role is one of attention on the prompts of a task, else of all, those whose
-    role says most (`lead_role`), of these the one that the most kinds of evidence show, and then
-    the one with the highest value. Its model has full profiles.
+    Of the heads that give at least half of their attention to what their role is about, else of
+    all, those whose role says most (`lead_role`), of these the one that the most kinds of evidence
+    show, and then the one with the most attention. Its model has full profiles.
     """
     ranked = sorted(_candidates(site), key=lambda found: found[0])
     read: dict[str, Model] = {}
@@ -85,10 +93,11 @@ def _candidates(site: Site) -> Iterator[tuple[tuple[object, ...], Model, HeadInd
 
 
 def _rank(role: HeadRole, model: Model, place: HeadIndex) -> tuple[object, ...]:
-    example = None if role.on is None else task_example([role])
-    is_random = example is None or not example.startswith("attention")
-    strength = -len(role.evidence), -abs(role.value)
-    return is_random, lead_place(role.role), *strength, model.title, place
+    score = model.scores.get(example_metric(role) or "")
+    attention = -1.0 if score is None else float(score.values[place])
+    is_weak = not attention >= _CLEAR
+    strength = -len(role.evidence), -round(attention, 3)
+    return is_weak, lead_place(role.role), *strength, model.title, place
 
 
 def find_circuit(site: Site, head: FeaturedHead | None) -> FeaturedCircuit | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from acdc_pipeline import __version__
+from acdc_pipeline.heads.habits import lead_place
 from acdc_pipeline.wiki.dumps import DUMPS
 from acdc_pipeline.wiki.page import Data, SinglePage, frame
 from acdc_pipeline.wiki.pages.mosaics import mosaic_settings, telling_metric
@@ -36,7 +37,9 @@ class HomePage(SinglePage):
             "front": {"head": None, "circuit": None, **site.front},
             "names": {model.slug: plain_name(model) for model in site.models},
             "kinds": (kinds := [row for row in role_rows(site) if row["heads"]]),
-            "kinds_first": sorted(kinds, key=lambda row: -row["models"])[:_KINDS_SHOWN],
+            "kinds_first": sorted(kinds, key=lambda row: lead_place(row["role"].name))[
+                :_KINDS_SHOWN
+            ],
             "tasks": task_rows(site),
         }
 

@@ -19,6 +19,10 @@ _MAX_WIDTH, _MAX_HEIGHT = 190, 170
 _MAX_CELL, _MIN_CELL = 16, 2
 
 
+_WIDESPREAD = 0.25
+"""Share of the models from which a role is of interest to a visitor of all of them."""
+
+
 def mosaic_settings(site: Site) -> Data:
     """Return the site, the size of a cell in pixels, and whether cells are links.
 
@@ -37,10 +41,11 @@ def mosaic_settings(site: Site) -> Data:
 
 
 def telling_metric(models: Sequence[Model]) -> str | None:
-    """Return the score that decides on the role which heads of the most models have.
+    """Return the score that decides on the role that says most (`lead_place`); None without roles.
 
-    Of several that whose role says most (`lead_place`); roles of very many heads, such as sinks,
-    come last. None without roles.
+    Of the roles that heads of at least a quarter of the models have, or else of that which heads of
+    the most models have. Of several tasks that of the most models; roles of very many heads, such
+    as sinks, come last.
     """
     found: dict[tuple[str, str | None], tuple[set[str], int]] = {}
     for model in models:
@@ -51,9 +56,11 @@ def telling_metric(models: Sequence[Model]) -> str | None:
     if not found:
         return None
 
-    def rank(key: tuple[str, str | None]) -> tuple[bool, int, int, str]:
+    enough = min(_WIDESPREAD * len(models), max(len(owners) for owners, _ in found.values()))
+
+    def rank(key: tuple[str, str | None]) -> tuple[bool, bool, int, int, str]:
         owners, place = found[key]
-        return key[0] in COMMON_ROLES, -len(owners), place, key[1] or ""
+        return len(owners) < enough, key[0] in COMMON_ROLES, place, -len(owners), key[1] or ""
 
     return primary_metric(*min(found, key=rank))
 

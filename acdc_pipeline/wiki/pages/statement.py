@@ -87,7 +87,7 @@ def _of_role(model: Model, place: HeadIndex, role: HeadRole) -> Statement:
             measures.append(said)
     effects = describe_effects(model, place, role)
     measures += effects.measures
-    example = _example_metric(role)
+    example = example_metric(role)
     shown = find_typical(model, place, example)
     if shown is not None and shown.metric == example and _rests_on_first(shown, model, place):
         measures.append(f"{format_fixed(shown.first)} on the first token")
@@ -100,7 +100,7 @@ def _of_role(model: Model, place: HeadIndex, role: HeadRole) -> Statement:
     return Statement(text, role.metric, role.value, role, example)
 
 
-def _example_metric(role: HeadRole) -> str | None:
+def example_metric(role: HeadRole) -> str | None:
     """Return the score whose places show a role; None if no place does."""
     if role.on is not None:
         score = task_example([role])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from acdc_pipeline.heads.habits import lead_role
+from acdc_pipeline.heads.habits import lead_place, lead_role
 from acdc_pipeline.specs import ReferenceCircuit
 from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.store import Store
@@ -38,10 +38,10 @@ def test_first_page_shows_a_head_whose_stored_pattern_is_what_its_sentence_says(
     stored = [one for profile in found.model.profiles for one in profile.typical(name)]
     shown = next(one for one in stored if isinstance(one, Typical))
     assert shown.metric == found.statement.example
-    # the strongest of the role that says most, of those with such a pattern
+    # of its kind and evidence none has more of its attention there, and half of it or more is
     role = lead_role(found.model.roles[found.place])
     same = [held for _, held in site.holders[role.role] if len(held.evidence) == len(role.evidence)]
-    assert role.value == max(held.value for held in same)
+    assert role.value == max(held.value for held in same) >= 0.5
     text = small_pages["index.html"].text
     assert found.statement.text in text
     assert plain_name(found.model) in text
@@ -67,15 +67,18 @@ def test_first_page_shows_the_smallest_faithful_circuit_as_its_own_page_does(
     assert len(drawn) == len(found.cut.edges)
 
 
-def test_mosaic_shows_the_score_of_the_role_that_most_models_have(site: Site):
+def test_mosaic_shows_the_score_of_the_most_telling_role_of_a_quarter_of_the_models(site: Site):
     metric = telling_metric(site.models)
-    counts: dict[str, set[str]] = {}
+    counts: dict[tuple[int, str], set[str]] = {}
     for model in site.models:
         for roles in model.roles.values():
             for held in roles:
                 if held.role not in ("sink", "current_token"):
-                    counts.setdefault(held.metric, set()).add(model.slug)
-    assert len(counts[str(metric)]) == max(map(len, counts.values()))
+                    key = lead_place(held.role), held.metric
+                    counts.setdefault(key, set()).add(model.slug)
+    enough = [key for key, owners in counts.items() if 4 * len(owners) >= len(site.models)]
+    best = min(place for place, _ in enough)
+    assert metric in [name for place, name in enough if place == best]
     assert telling_metric([]) is None
 
 
