@@ -114,12 +114,17 @@
   function say(place, data, head) {
     var roles = data.roles.filter(function (r) { return r.head === head; });
     place.textContent = "";
-    roles.forEach(function (role) {
+    roles.forEach(function (role, i) {
+      // of a kind on several tasks all stand in one line
+      if (roles.findIndex(function (r) { return r.role === role.role; }) < i) return;
+      var same = roles.filter(function (r) { return r.role === role.role; });
       var kind = heads.data.kinds.find(function (k) { return k.name === role.role; });
       var line = place.appendChild(make("p")), link = line.appendChild(make("a", kind ? kind.title : role.role));
       link.href = "k/" + role.role + ".html";
       line.prepend("Behaves as ");
-      line.append((role.on ? " on " + role.on : "") + " (" + wikiDigits(role.value) + "). " + (kind ? kind.claim : ""));
+      line.append(same.map(function (r) {
+        return (r.on ? " on " + r.on : "") + " (" + wikiDigits(r.value) + ")";
+      }).join(",") + ". " + (kind ? kind.claim : ""));
     });
     if (!roles.length) place.appendChild(make("p", "No score reaches the threshold of a role."));
     place.appendChild(make("p", "In circuits up to: " + facts(data, head).circuits + ".", "hint"));

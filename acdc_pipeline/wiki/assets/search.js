@@ -19,7 +19,7 @@
 
   function fill() {
     var data = heads.data, families = {};
-    data.kinds.forEach(function (k) { form.kind.appendChild(option(k.name, k.name.replace(/_/g, " "))); });
+    data.kinds.forEach(function (k, i) { if (heads.hasRole(i)) form.kind.appendChild(option(k.name, k.name.replace(/_/g, " "))); });
     data.tasks.forEach(function (t) { form.task.appendChild(option(t.name, t.name)); });
     data.models.forEach(function (m) {
       families[m.family] = true;
