@@ -25,6 +25,8 @@ class HomePage(SinglePage):
 
     def data(self, _: None) -> Data:
         site = self.site
+        kinds = [row for row in role_rows(site) if row["heads"]]
+        telling = sorted(kinds, key=lambda row: lead_place(row["role"].name))
         return {
             **frame(0, "Every attention head of every model"),
             **mosaic_settings(site),
@@ -36,10 +38,8 @@ class HomePage(SinglePage):
             },
             "front": {"head": None, "circuit": None, **site.front},
             "names": {model.slug: plain_name(model) for model in site.models},
-            "kinds": (kinds := [row for row in role_rows(site) if row["heads"]]),
-            "kinds_first": sorted(kinds, key=lambda row: lead_place(row["role"].name))[
-                :_KINDS_SHOWN
-            ],
+            "kinds": kinds,
+            "kinds_first": telling[:_KINDS_SHOWN],
             "tasks": task_rows(site),
         }
 
