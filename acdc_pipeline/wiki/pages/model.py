@@ -161,6 +161,7 @@ def _coverage(section: Section) -> list[str]:
         else "no scores: this model was not profiled; acdc heads MODEL does that",
         f"scores on the prompts of {text.join_words(tasks)}" if tasks else "no scores on prompts",
         f"circuits of {text.join_words(list(model.circuits))}" if model.circuits else "no circuits",
+        *_on_text(model),
         f"{text.pluralize(len(model.run_ids), 'run')} in all",
     ]
     if not model.nulls and model.scores:
@@ -168,6 +169,20 @@ def _coverage(section: Section) -> list[str]:
     if section.unmeasured and model.scores:
         lines.append(f"not measured here: {text.join_words(_titles(section.unmeasured))}")
     return lines
+
+
+def _on_text(model: Model) -> list[str]:
+    """Say how much of all attention rests on the first token of ordinary text, if measured."""
+    if model.text is None:
+        return []
+    found = (model.text.head(head_name(*place)) for place in model.places)
+    rests = [one.attention["first"] for one in found if one is not None]
+    mean = text.format_percent(float(np.mean(rests))) if rests else text.MISSING
+    tokens = text.pluralize(model.text.tokens, "token")
+    return [
+        f"{tokens} of {text.show_name(model.text.title)}, on which {mean} of all attention rests "
+        "on the first token; the page of a head has more"
+    ]
 
 
 def _titles(metrics: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from tests import wiki_spans, wiki_store
 from tests.browser_tab import FLAGS, Tab, chromium_at, watch
 from tests.wiki_pages import Page, pages_of
 from tests.wiki_store import Shape
+from tests.wiki_texts import text_record
 
 SHAPES = (
     Shape("zoo:attn-2l", 2, 8, 64, has_mlp=False),
@@ -50,7 +51,7 @@ def tiny_site(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="session")
 def small_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Three models with profiles and circuits of two tasks, in one model by position too."""
+    """Three models with profiles and circuits of two tasks; one by position and on text too."""
     store = open_store(tmp_path_factory.mktemp("wiki") / "store", mode="write")
     by_position = SHAPES[1]
     for record in wiki_store.records(SHAPES, TASKS, (0.1, 0.03, 0.01)):
@@ -60,6 +61,7 @@ def small_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         store.commit(wiki_spans.with_attention(record, by_position) if has_spans else record)
     for record in wiki_spans.circuit_records(by_position, "ioi", (0.1, 0.03, 0.01)):
         store.commit(record)
+    store.commit(text_record(by_position))
     return store
 
 
