@@ -32,7 +32,7 @@ ROUNDING = 0.006
 _SENTENCE = re.compile(
     r"On ([\d,]+) tokens of (.*?) it rests on (.*?) with (\S+\s?%) of its attention"
     r"(?:; its roles explain (\S+\s?%), on (.*?) \(a head that looks everywhere alike: (\S+\s?%)\)"
-    r"|(, which is its role)|; (no role of it says where it looks))\."
+    r"|(, which is its role)|; (it has no role that says where it looks))\."
 )
 
 

@@ -145,7 +145,7 @@ def describe(text: TextProfile, found: HeadOnText, roles: Sequence[str]) -> str:
     about = kinds_of_roles(roles)
     looking = [kind for kind in about if kind != "first"]
     if not about:
-        return f"{start}; no role of it says where it looks."
+        return f"{start}; it has no role that says where it looks."
     if not looking:
         return f"{start}, which is its role."
     share = format_percent(sum(found.attention[kind] for kind in looking))

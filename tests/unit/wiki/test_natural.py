@@ -49,7 +49,7 @@ def test_sentence_names_what_the_roles_explain():
         f"{format_percent(0.1)})."
     )
     assert describe(text, found, ["sink"]).endswith("which is its role.")
-    assert describe(text, found, ["mover"]).endswith("no role of it says where it looks.")
+    assert describe(text, found, ["mover"]).endswith("it has no role that says where it looks.")
 
 
 @pytest.mark.parametrize(
