@@ -150,10 +150,33 @@ def _check_sentence(
     said = re.search(r"; seen (?:on (.*?), )?[^;]*; (.*)\.$", sentence)
     if roles and said is None:
         yield "has a role that the sentence does not name"
+    back = re.search(r"it looks (\d+) tokens back \((\S+) of its", sentence)
+    if back is not None:
+        share = _share_back(name, int(back[1]), profiles)
+        if roles or share < max(0.4, *habits.values()) or abs(share - _number(back[2])) > ROUNDING:
+            yield f"{back[0]!r}, but {share} of its attention is there"
     if said is not None and not roles:
         yield "has no role, but its sentence names one"
     if said is not None:
         yield from _check_measures(said[1], said[2], values)
+
+
+def _share_back(name: str, distance: int, profiles: list[dict[str, Any]]) -> float:
+    """The mean of the stored pattern on random tokens at a distance."""
+    for profile in profiles:
+        typical = profile.get("typical", {})
+        for one in typical.get("heads", {}).get(name, ()):
+            text = typical["texts"][one["texts"][0]["text"]]
+            if ":" not in one["metric"]:
+                at, pattern = text["at"], base64.b64decode(one["pattern"])
+                cells = [
+                    pattern[q * len(at) + k]
+                    for q, here in enumerate(at)
+                    for k, there in enumerate(at)
+                    if here - there == distance
+                ]
+                return sum(cells) / 255 / len(cells)
+    return float("nan")
 
 
 def _check_habit(
@@ -198,7 +221,12 @@ def _removed(said: re.Match[str]) -> float:
 def _check_measures(on: str | None, measures: str, values: dict[str, float]) -> Iterator[str]:
     """Every number of a sentence has to be a score of the head, on the task that it names."""
     near = [v for m, v in values.items() if ":" not in m or m.partition(":")[2] == on]
-    for number in re.findall(r"(?<!± )(?<![\d.])[+−]?\d+\.\d\d(?! on the first token)", measures):
+    above = re.search(r"no more than on counterfactual prompts \(up to (\S+)\)", measures)
+    if above and values[f"attention_to_answer@1:{on}"] > _number(above[1]) + ROUNDING:
+        yield f"{above[0]!r} is less than the attention"
+    for number in re.findall(
+        r"(?<!up to )(?<!± )(?<![\d.])[+−]?\d+\.\d\d(?! on the first token)", measures
+    ):
         if all(abs(_number(number) - abs(v)) > ROUNDING for v in near) and all(
             abs(_number(number) - v) > ROUNDING for v in near
         ):
@@ -294,7 +322,8 @@ def _check_texts(
         intro,
     )
     if shown is None:
-        if any(p.get("typical", {}).get("heads", {}).get(name) for p in profiles):
+        back = re.search(r"attention \d+ tokens back is (\S+\s?%?) on average", intro)
+        if back is None and any(p.get("typical", {}).get("heads", {}).get(name) for p in profiles):
             yield "the profile has texts that the page does not show"
         return
     source, place, mean, low, high = shown.groups()

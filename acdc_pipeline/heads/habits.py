@@ -46,8 +46,13 @@ _LEADING = (
 
 
 def lead_role(roles: Sequence[HeadRole]) -> HeadRole:
-    """Return the role that says most of a head; of several tasks the one with the best rank."""
-    return min(roles, key=lambda role: (lead_place(role.role), role.rank, role.on or ""))
+    """Return the role that says most of a head; of several tasks the one with the best rank.
+
+    Of equal ranks the one with the larger value.
+    """
+    return min(
+        roles, key=lambda role: (lead_place(role.role), role.rank, -abs(role.value), role.on or "")
+    )
 
 
 def lead_place(role: str) -> int:

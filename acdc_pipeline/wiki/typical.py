@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,10 @@ from acdc_pipeline.specs.head_scores import parse_metric
 
 RANDOM_TOKENS = "random tokens"
 """The source of texts that are of no task."""
+
+
+SHIFTED = "distance@0"
+"""The metric of places at a fixed distance, of which no score is stored."""
 
 Cell = tuple[int, int]
 """Query and key, as indices of the tokens of a text."""
@@ -70,6 +74,39 @@ class Typical:
     def cells(self) -> tuple[Cell, ...]:
         """The cells of the pattern that the score is about."""
         return self.texts[0].text.cells.get(self.metric, ())
+
+
+def shift_typical(shown: Typical) -> tuple[int, float, Typical] | None:
+    """Return the distance, of two or more tokens, at which most attention of a text is, if any.
+
+    With its share of the attention, mean over the queries that far from the start, and the same
+    texts with the tokens at that distance marked.
+    """
+    at = {position: index for index, position in enumerate(shown.texts[0].text.at)}
+
+    def cells_of(text: TypicalText, distance: int) -> tuple[Cell, ...]:
+        place = {position: index for index, position in enumerate(text.at)}
+        pairs = ((place[q], place.get(q - distance)) for q in text.at)
+        return tuple((q, k) for q, k in pairs if k is not None)
+
+    shares: dict[int, float] = {}
+    for distance in range(2, len(at) // 2):
+        cells = cells_of(shown.texts[0].text, distance)
+        if cells:
+            shares[distance] = sum(int(shown.pattern[cell]) for cell in cells) / 255 / len(cells)
+    if not shares:
+        return None
+    distance = max(shares, key=lambda distance: shares[distance])
+    texts = []
+    for one in shown.texts:
+        cells = cells_of(one.text, distance)
+        keys = [k for q, k in cells if q == one.query]
+        if keys:
+            text = replace(one.text, cells={SHIFTED: cells})
+            texts.append(replace(one, text=text, value=float(one.weights[keys[0]]) / 255))
+    if not texts or texts[0].text.tokens != shown.texts[0].text.tokens:
+        return None
+    return distance, shares[distance], replace(shown, metric=SHIFTED, texts=tuple(texts))
 
 
 def parse_typical(document: Mapping[str, Any], head: str) -> Iterator[Typical]:

@@ -43,6 +43,8 @@ def typical_data(model: Model, place: HeadIndex, statement: Statement) -> Data |
     shown = find_typical(model, place, statement.example)
     if shown is None:
         return None
+    if statement.shifted is not None:
+        return _shifted_data(place, *statement.shifted)
     name, _, task = parse_metric(shown.metric)
     looks = name in _PLACES
     mean = float(model.scores[shown.metric].values[place]) if shown.metric in model.scores else None
@@ -68,7 +70,7 @@ def typical_data(model: Model, place: HeadIndex, statement: Statement) -> Data |
         "intro": " ".join(intro),
         "marks": _PLACES.get(name),
         "figure": _figure(shown, head_name(*place), what),
-        "texts": [_text(one, shown.metric, looks) for one in shown.texts],
+        "texts": [_text(one, shown.metric, looks=looks) for one in shown.texts],
         "on": task,
     }
 
@@ -81,6 +83,18 @@ def _nearness(shown: Typical, mean: float | None, looks: bool) -> str:
     # rounded up, so that it is not understated
     reach = pluralize(max(1, math.ceil(100 * far)), "point") if looks else format_fixed(far + 0.005)
     return f"within {reach} of the mean"
+
+
+def _shifted_data(place: HeadIndex, distance: int, share: float, shown: Typical) -> Data:
+    what = f"attention {distance} tokens back"
+    return {
+        "intro": f"On {shown.texts[0].text.source}: {what} is {format_percent(share)} on average "
+        "in the first text.",
+        "marks": f"the token {distance} back",
+        "figure": _figure(shown, head_name(*place), what),
+        "texts": [_text(one, shown.metric, looks=True) for one in shown.texts],
+        "on": None,
+    }
 
 
 def _figure(shown: Typical, name: str, what: str) -> Data:
@@ -98,7 +112,7 @@ def _figure(shown: Typical, name: str, what: str) -> Data:
     }
 
 
-def _text(one: TypicalPlace, metric: str, looks: bool) -> Data:
+def _text(one: TypicalPlace, metric: str, *, looks: bool) -> Data:
     """Return the pieces of a text: its tokens, with their marks and shades."""
     keys = {key for query, key in one.text.cells.get(metric, ()) if query == one.query}
     are_ids = all(token.isdecimal() for token in one.text.tokens)
@@ -126,6 +140,6 @@ def _text(one: TypicalPlace, metric: str, looks: bool) -> Data:
         share, token = float(one.weights[most]) / 255, show_token(one.text.tokens[most])
         said = (
             f"{format_signed(one.value)} to the logit of the answer over wrong ones; most of its "
-            f"attention, {format_percent(share)}, on {token}"
+            f"attention, {format_percent(share)}, on “{token}”"
         )
     return {"pieces": pieces, "said": said}

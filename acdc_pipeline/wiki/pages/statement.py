@@ -28,7 +28,7 @@ from acdc_pipeline.wiki.pages.removal import (
 )
 from acdc_pipeline.wiki.scores import evidence_word
 from acdc_pipeline.wiki.text import format_fixed, format_signed, join_words
-from acdc_pipeline.wiki.typical import Typical
+from acdc_pipeline.wiki.typical import Typical, shift_typical
 
 _EVEN, _SHARP = 0.8, 0.2
 """Normalised entropies from which attention is nearly even, and up to which it is on few tokens;
@@ -45,6 +45,8 @@ class Statement:
         value: that score.
         role: the role that the sentence is about; None for a head without roles.
         example: the score whose attention, or effect, shows it in texts; None if none does.
+        shifted: of a head that looks a fixed number of tokens back, which no score is about, what
+            `shift_typical` found.
     """
 
     text: str
@@ -52,6 +54,7 @@ class Statement:
     value: float = float("nan")
     role: HeadRole | None = None
     example: str | None = None
+    shifted: tuple[int, float, Typical] | None = None
 
 
 def make_statement(model: Model, place: HeadIndex) -> Statement:
@@ -139,6 +142,16 @@ def _of_habit(
 ) -> Statement:
     metric = metric_key(habit)
     value = values[habit]
+    shifted = _find_shifted(model, place, value)
+    if shifted is not None:
+        distance, share, _ = shifted
+        text = (
+            f"It has no role, but a place: it looks {distance} tokens back "
+            f"({format_fixed(share)} of its attention in the text below)."
+        )
+        removal = describe_dearest_removal(model, place)
+        text = f"{text} {removal}" if removal else text
+        return Statement(text, metric, value, example=metric, shifted=shifted)
     criterion = ROLES[habit].required[0]
     line, null = criterion.least, model.nulls.get(metric)
     if null is not None and null >= line:
@@ -162,6 +175,18 @@ def _of_habit(
     if removal:
         text += f" {removal}"
     return Statement(text, metric, value, example=metric)
+
+
+def _find_shifted(model: Model, place: HeadIndex, most: float) -> tuple[int, float, Typical] | None:
+    """Return the distance at which a head looks, beyond the line of previous-token heads."""
+    shown = find_typical(model, place, None)
+    found = None if shown is None else shift_typical(shown)
+    line = max(
+        ROLES["previous_token"].required[0].least,
+        model.nulls.get(metric_key("previous_token"), 0.0),
+        most,
+    )
+    return found if found is not None and found[1] > line else None
 
 
 def _spread(model: Model, place: HeadIndex, most: float) -> str:

@@ -36,6 +36,8 @@ def describe_certainty(section: Section, place: HeadIndex, statement: Statement)
     score = None if metric is None else model.scores.get(metric)
     if metric is None or score is None:
         return ""
+    if statement.shifted is not None:
+        return f"{_MEANINGS['attention']}; one text, and no null of this place was measured"
     name, _, task = parse_metric(metric)
     parts = [_evidence(role)]
     if score.n:

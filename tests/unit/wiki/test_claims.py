@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -147,6 +148,30 @@ def test_reasons_beside_other_sources_are_contradicted(profiled: tuple[Path, Pat
     finally:
         path.write_text(content)
     assert {one.split()[1] for one in contradictions} == {f"{name}:" for name in changed}
+
+
+def test_certainty_and_removal_beside_other_numbers_are_contradicted(
+    profiled: tuple[Path, Path], tmp_path: Path
+):
+    store, site = tmp_path / "store", profiled[1]
+    copytree(profiled[0], store)
+    (path,) = (store / "runs").glob("*/profile.json")
+    document = json.loads(path.read_text())
+    document["answer_logit"]["task"] += 1
+    for null in (null for nulls in document["nulls"].values() for null in nulls):
+        null["high"] += 1
+    path.write_text(json.dumps(document))
+    _, found = find_contradictions(store, site)
+    pages = {page.stem: page.read_text() for page in site.glob("m/*/a*.html")}
+    unsure = {name for name, page in pages.items() if "chance up to" in page}
+    removed = {
+        role["head"]
+        for role in document["roles"]
+        if role["on"] and " its output" in pages[role["head"]]
+    }
+    assert unsure
+    assert {one.split()[1][:-1] for one in found if "how sure" in one} == unsure
+    assert {one.split()[1][:-1] for one in found if "answer logit" in one} <= removed
 
 
 def test_pages_beside_other_data_are_contradicted(profiled: tuple[Path, Path]):
