@@ -11,7 +11,7 @@ from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs.head_scores import metric_key, parse_metric
 from acdc_pipeline.wiki.models import HeadIndex, Model
 from acdc_pipeline.wiki.pages.measures import measure
-from acdc_pipeline.wiki.text import format_fixed
+from acdc_pipeline.wiki.text import format_fixed, show_name
 
 _ABLATIONS = {
     "mean_ablation": "Replacing its output by its mean",
@@ -118,7 +118,7 @@ def describe_dearest_removal(model: Model, place: HeadIndex) -> str:
     task = max(sorted(shares), key=lambda task: shares[task])
     how = next(iter(_losses(model, place, task)))
     most = "" if len(shares) == 1 else f", the most of {len(shares)} tasks"
-    return f"{_say_removal(model, place, task, how)} on {task}{most}."
+    return f"{_say_removal(model, place, task, how)} on {show_name(task, 24)}{most}."
 
 
 def value_of(model: Model, place: HeadIndex, score: str, task: str | None = None) -> float:

@@ -10,7 +10,7 @@ from acdc_pipeline.wiki.models import HeadIndex, Model, primary_metric
 from acdc_pipeline.wiki.pages.statement import Statement
 from acdc_pipeline.wiki.scores import evidence_word
 from acdc_pipeline.wiki.site import Section
-from acdc_pipeline.wiki.text import format_fixed, join_words, pluralize
+from acdc_pipeline.wiki.text import format_fixed, join_words, pluralize, show_name
 
 _MEANINGS = {
     "weights": "by its weights, on no text",
@@ -24,6 +24,8 @@ _SAMPLES = {"random tokens": "random sequence", "backup": "random sequence", "we
 """Noun for a sample of a family of scores; of those on tasks it is an answer."""
 
 _MAX_TASKS = 3
+_LONGEST = 24
+"""Characters of the name of a task."""
 
 
 def describe_certainty(section: Section, place: HeadIndex, statement: Statement) -> str:
@@ -42,7 +44,9 @@ def describe_certainty(section: Section, place: HeadIndex, statement: Statement)
     parts = [_evidence(role)]
     if score.n:
         noun = "answer" if task is not None else _SAMPLES[SCORES[name].family]
-        parts.append(pluralize(score.n, noun) + ("" if task is None else f" on {task}"))
+        parts.append(
+            pluralize(score.n, noun) + ("" if task is None else f" on {show_name(task, _LONGEST)}")
+        )
     low, high = float(score.low[place]), float(score.high[place])
     if np.isfinite(low):
         parts.append(f"95 % interval {format_fixed(low)} to {format_fixed(high)}")
@@ -82,6 +86,9 @@ def _elsewhere(model: Model, place: HeadIndex, role: HeadRole | None) -> list[st
         if profile.task != role.on and primary_metric(role.role, profile.task) in model.scores
     ]
     others = sorted(set(others))[:_MAX_TASKS]
-    also, without = ([t for t in others if (t in held) is has] for has in (True, False))
+    also, without = (
+        [show_name(task, _LONGEST) for task in others if (task in held) is has]
+        for has in (True, False)
+    )
     said = [f"also on {join_words(also)}"] if also else []
     return said + (["not on " + " or ".join(without)] if without else [])

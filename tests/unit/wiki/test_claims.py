@@ -164,11 +164,8 @@ def test_certainty_and_removal_beside_other_numbers_are_contradicted(
     _, found = find_contradictions(store, site)
     pages = {page.stem: page.read_text() for page in site.glob("m/*/a*.html")}
     unsure = {name for name, page in pages.items() if "chance up to" in page}
-    removed = {
-        role["head"]
-        for role in document["roles"]
-        if role["on"] and " its output" in pages[role["head"]]
-    }
+    on_task = {role["head"] for role in document["roles"] if role["on"]}
+    removed = {name for name in on_task if " its output" in pages[name]}
     assert unsure
     assert {one.split()[1][:-1] for one in found if "how sure" in one} == unsure
     assert {one.split()[1][:-1] for one in found if "answer logit" in one} <= removed
