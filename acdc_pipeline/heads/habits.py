@@ -74,7 +74,7 @@ def habit_of(role: HeadRole) -> str | None:
 
 def token_example(roles: Sequence[HeadRole], values: Mapping[str, float]) -> str | None:
     """Return the score of `HABITS` of which a head gets examples: of a role, else the highest."""
-    for role in sorted(roles, key=lambda role: _LEADING.index(role.role)):
+    for role in sorted(roles, key=lambda role: lead_place(role.role)):
         name = habit_of(role)
         if name is not None and values.get(name, float("nan")) >= 0:
             return name

@@ -68,7 +68,17 @@ class ScoreTables:
 
     def beyond(self, place: HeadIndex) -> Data | None:
         """Return a table of the scores that exceed their null and that roles depend on."""
+        found = self._beyond(place)
+        if not found:
+            return None
         rows = []
+        for ranked in found[:_MAX_BEYOND]:
+            task = ranked.site.task
+            rows.append(self._row(ranked, place, "" if task is None else f"<br>on {escape(task)}"))
+        return {"rows": Markup("\n".join(rows)), "more": len(found) - _MAX_BEYOND}
+
+    def _beyond(self, place: HeadIndex) -> list[RankedScore]:
+        found = []
         for ranked in self.section.ranked_scores:
             about, value = ranked.site, float(ranked.values.values[place])
             if ranked.null is None or about.definition.name not in _TELLING:
@@ -76,11 +86,8 @@ class ScoreTables:
             is_signed = about.definition.scale == "diverging"
             low = self._low_nulls.get(about.metric) if is_signed else None
             if exceeds_null(value, low, ranked.null):
-                on = "" if about.task is None else f"<br>on {escape(about.task)}"
-                rows.append(self._row(ranked, place, on))
-        if not rows:
-            return None
-        return {"rows": Markup("\n".join(rows[:_MAX_BEYOND])), "more": len(rows) - _MAX_BEYOND}
+                found.append(ranked)
+        return found
 
     @property
     def any_threshold(self) -> bool:
@@ -88,10 +95,11 @@ class ScoreTables:
         return any(ranked.site.metric in _THRESHOLDS for ranked in self.section.ranked_scores)
 
     def families(self, place: HeadIndex) -> list[Data]:
-        """Return a table for every family of scores that need no task."""
+        """Return a table for every family of scores that need no task and that `beyond` lacks."""
         groups: dict[str, list[str]] = {}
+        shown = {ranked.site.metric for ranked in self._beyond(place)[:_MAX_BEYOND]}
         for ranked in self.section.ranked_scores:
-            if ranked.site.task is None:
+            if ranked.site.task is None and ranked.site.metric not in shown:
                 row = self._row(ranked, place)
                 groups.setdefault(family_of(ranked.site.definition), []).append(row)
         return [
