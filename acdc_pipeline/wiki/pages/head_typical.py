@@ -28,7 +28,7 @@ _PLACES = {
 _LEAST_SHADE = 0.03
 """Attention from which a token is shaded."""
 
-_LONGEST_TOKEN = 14
+_LONGEST_TOKEN = 13
 """Characters shown of a token in a text."""
 
 _MOST_CHARACTERS = 64
