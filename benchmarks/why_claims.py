@@ -20,11 +20,11 @@ ROUNDING = 0.006
 _SENTENCE = re.compile(
     r"From (.*?) it gives (.*?) (\S+\s?%) of its attention: its score there is (\S+) (above|below) "
     r"the mean of other tokens(?:, (?:because of|in spite of) (.*?))?\. "
-    r"(?:Against it: (.*?)\. )?(?:What it writes is (\S+\s?%) from (.*?);|$)",
+    r"(?:Against it: (.*?)\. )?(?:It writes (\S+\s?%) from (.*?), raises |$)",
     re.S,
 )
 _PART = re.compile(
-    r"(?:what (\S+) wrote there|(its token|its position|how far away it is|biases)) \((\S+)\)"
+    r"(?:([arm]\d+(?:\.h\d+)?)|(its token|its position|how far away it is|biases)) \((\S+)\)"
 )
 _NAMES = {
     "its token": "token",
@@ -122,7 +122,7 @@ def _check_weight(
     if text["tokens"][key] != one["key"][1]:
         yield "the token looked at is another one in the text"
     about = [k for q, k in text["cells"].get(one["metric"], ()) if q == place["query"]]
-    if about and key not in about:
+    if about and key not in about and 2 * max(weights[k] for k in about) > max(weights) + 2:
         yield "the token looked at is none of those marked"
 
 

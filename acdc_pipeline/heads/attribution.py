@@ -36,6 +36,9 @@ from acdc_pipeline.heads.row_sources import RowSources
 from acdc_pipeline.heads.source_names import BIAS, DISTANCE, REST
 from acdc_pipeline.models.weights import Attention, TransformerWeights
 
+LEAST_SHARE = 0.5
+"""The attention to a key that is asked for, as a share of the largest, from which it counts."""
+
 MOST_QUERY_SOURCES, MOST_KEY_SOURCES = 5, 7
 """The number of sources named in a table of pairs."""
 
@@ -45,7 +48,8 @@ class Question:
     """Why `node` attends from position `query` of a row.
 
     Args:
-        keys: of these the key with the most attention is explained; all that it sees, if empty.
+        keys: of these the key with the most attention is explained; of all that the query sees
+            where another one has more than `1 / LEAST_SHARE` times as much, or where it is empty.
     """
 
     node: Node
@@ -223,8 +227,10 @@ def _readers(run: LayerRun, questions: Sequence[Question]) -> list[_Reader]:
         count = int(seen.sum())
         if count < 2:
             continue
-        among = [key for key in question.keys if seen[key]] or seen.nonzero().flatten().tolist()
-        key = max(among, key=lambda key: float(weights[key]))
+        key = int(weights.argmax())
+        if among := [key for key in question.keys if seen[key]]:
+            asked = max(among, key=lambda key: float(weights[key]))
+            key = asked if weights[asked] >= LEAST_SHARE * weights[key] else key
         coefficients = seen.to(stream.dtype) / (1 - count)
         coefficients[key] = 1.0
         at = torch.tensor([query], device=stream.device)

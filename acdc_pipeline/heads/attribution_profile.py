@@ -52,7 +52,8 @@ def attributions_plain(
 ) -> dict[str, Any]:
     """Attribute the attention of each head from the query of its first typical place, as JSON data.
 
-    The key is the one with the most attention of those that the score is about, or of all.
+    The key is the one with the most attention of those that the score is about; of all, where that
+    one has less than half of the most or the score is about none.
 
     Args:
         prompts: those of which the places are that are not on random tokens.

@@ -128,7 +128,7 @@ c_{k^*} = 1,\\; c_{k \\ne k^*} = \\frac{-1}{n-1}$$
 
 $q_i$ and $k_j(k)$ are what sources $i$ and $j$ add to the query and to the key at $k$; $R$ rotates
 (1 without rotation). $k^*$ is the key with the most attention of those that the score is about, and
-of all where it is about none. The mean is uniform: weighted by attention it would set a head that
+of all where it is about none or another key has more than twice as much. The mean is uniform: weighted by attention it would set a head that
 rests on the first token against that token alone.
 
 Sources are `token` and `position` (both embeddings), every earlier head, mixer and MLP (a mixture

@@ -77,7 +77,7 @@
   }
 
   function fill(place, data) {
-    var said = make("p", "att-said"), around = make("div", "wide");
+    var said = make("p", "hint said"), around = make("div", "wide");
     said.setAttribute("role", "status");
     around.appendChild(table(data, said));
     place.appendChild(make("p", "hint", "Parts of the score of that key above the mean of the other keys; all cells add up to it."));

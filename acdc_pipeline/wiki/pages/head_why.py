@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from acdc_pipeline.graph.edge import SLOTS, Slot
 from acdc_pipeline.heads.source_names import BIAS, NOT_NODES, REST
@@ -89,18 +89,25 @@ def _sentence(one: Attributed) -> list[Piece]:
     return pieces
 
 
-def _reasons(parts: Sequence[tuple[str, float]]) -> Iterable[Piece]:
-    """`what a0.h3 wrote there (+2.30), its token (+1.10) and biases (+0.20)`."""
-    for number, (name, value) in enumerate(parts):
-        if number:
-            yield (" and " if number == len(parts) - 1 else ", "), ""
-        what = NOT_NODES.get(name)
-        if what is None:
-            yield "what ", ""
-            yield name, "head" if name[0] == "a" else ""
-            yield f" wrote there ({format_signed(value)})", ""
-        else:
-            yield f"{what} ({format_signed(value)})", ""
+def _reasons(parts: Sequence[tuple[str, float]]) -> list[Piece]:
+    """`its token (+1.10) and what m0 (+2.30) and a0.h3 (+0.50) wrote there`."""
+    said = [[(f"{NOT_NODES[n]} ({format_signed(v)})", "")] for n, v in parts if n in NOT_NODES]
+    nodes: list[list[Piece]] = [
+        [(name, "head" if name[0] == "a" else ""), (f" ({format_signed(value)})", "")]
+        for name, value in parts
+        if name not in NOT_NODES
+    ]
+    if nodes:
+        said.append([("what ", ""), *_joined(nodes), (" wrote there", "")])
+    return _joined(said)
+
+
+def _joined(groups: Sequence[Sequence[Piece]]) -> list[Piece]:
+    """Join as `a, b and c`."""
+    found = list(groups[0])
+    for number, group in enumerate(groups[1:], 2):
+        found += [(" and " if number == len(groups) else ", ", ""), *group]
+    return found
 
 
 def _written(one: Attributed) -> list[Piece]:

@@ -191,5 +191,11 @@ def test_key_is_the_most_attended_of_those_asked_for_and_a_single_key_has_no_con
     runs: list[LayerRun] = []
     run_tokens(weights, ROW, visit=runs.append)
     row = runs[1].pattern[0, 0, QUERY]
-    assert one.key == (1 if row[1] > row[3] else 3)
+    best = 1 if row[1] > row[3] else 3
+    assert one.key == (best if row[best] >= 0.5 * row.max() else int(row.argmax()))
+    # one that is hardly looked at is not explained
+    least = int(row[: QUERY + 1].argmin())
+    assert row[least] < 0.5 * row.max()
+    (other,) = attributions(weights, ROW, [Question(head(1, 0), 0, QUERY, (least,))]).values()
+    assert other.key == int(row.argmax())
     assert not attributions(weights, ROW, [Question(head(1, 0), 0, 0)])

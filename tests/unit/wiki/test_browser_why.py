@@ -1,0 +1,77 @@
+"""Why a head looks there, in a real browser: the table of pairs of sources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from acdc_pipeline.store import Store
+from acdc_pipeline.wiki.models import restore_profiles
+from acdc_pipeline.wiki.runs import read_full_runs, read_store
+from acdc_pipeline.wiki.site import make_site
+from acdc_pipeline.wiki.why_data import why_document
+from tests.browser_tab import Tab
+
+pytest.importorskip("playwright.sync_api")
+from axe_playwright_python.sync_playwright import Axe
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+SLUG, NAME = "zoo-attn-2l", "a1.h3"
+
+
+@pytest.fixture(scope="module")
+def stored(small_store: Store) -> dict[str, Any]:
+    summary = next(m for m in make_site(read_store(small_store)).models if m.slug == SLUG)
+    model = restore_profiles(summary, read_full_runs(small_store, summary.profile_ids))
+    return why_document(model)["heads"][NAME][0]
+
+
+def shown(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−") if value else "0.00"
+
+
+@pytest.mark.parametrize("scheme", ["file", "http"])
+def test_table_of_pairs_opens_and_is_read_by_keys_alone(
+    tab: Callable[..., Tab], stored: dict[str, Any], scheme: str
+):
+    page = tab(scheme)
+    page.open(f"m/{SLUG}/{NAME}.html")
+    summary = page.page.locator(".pairs summary")
+    assert page.page.locator(".heat").count() == 0
+    summary.focus()
+    page.page.keyboard.press("Enter")
+    cells = page.page.locator(".heat td[tabindex]")
+    cells.first.wait_for()
+    assert cells.all_inner_texts() == [shown(value) for value in stored["s"]]
+    heads = page.page.locator(".heat thead th").all_inner_texts()
+    assert heads == [{"bias": "biases", "rest": "others"}.get(k, k) for k in stored["k"]]
+    page.page.keyboard.press("Tab")
+    if cells.first.evaluate("cell => cell !== document.activeElement"):
+        page.page.keyboard.press("Tab")  # the frame of a table that is wider than the page
+    for key in ("ArrowRight", "ArrowDown", "ArrowLeft", "ArrowDown", "ArrowRight"):
+        page.page.keyboard.press(key)
+    wide = len(stored["k"])
+    said = page.page.locator(".pairs .said").inner_text()
+    assert f"What {stored['q'][2]} gives the query" in said
+    assert f"{stored['k'][1]} gives the key: {shown(stored['s'][2 * wide + 1])}." in said
+    assert cells.nth(2 * wide + 1).evaluate("cell => cell === document.activeElement")
+    # by the pointer too
+    cells.nth(0).hover()
+    assert shown(stored["s"][0]) in page.page.locator(".pairs .said").inner_text()
+    text = page.page.locator(".pairs").inner_text()
+    assert all(token in text for token, _ in stored["up"])
+    faults = Axe().run(page.page).response["violations"]
+    assert not [fault for fault in faults if fault["impact"] in ("serious", "critical")]
+
+
+def test_without_javascript_the_sentence_and_the_bars_are_there(
+    tab: Callable[..., Tab], small_site: Any
+):
+    del tab
+    page = (small_site / "m" / SLUG / f"{NAME}.html").read_text()
+    section = page[page.index('id="why"') : page.index("</dl>", page.index('id="why"'))]
+    assert section.count("<dt>Feeds its ") == 3
+    assert '<a href="a0.h0.html">a0.h0</a>' in section
