@@ -127,9 +127,9 @@ $$C_{ij} = \\frac{1}{\\sqrt{d}} \\sum_k c_k \\; q_i R_q \\cdot (k_j(k) - \\overl
 c_{k^*} = 1,\\; c_{k \\ne k^*} = \\frac{-1}{n-1}$$
 
 $q_i$ and $k_j(k)$ are what sources $i$ and $j$ add to the query and to the key at $k$; $R$ rotates
-(1 without rotation). $k^*$ is the key with the most attention of those that the score is about, and
-of all where it is about none or another key has more than twice as much. The mean is uniform: weighted by attention it would set a head that
-rests on the first token against that token alone.
+(1 without rotation). $k^*$ is the key with the most attention of those that the score is about; of
+all, where the score is about none or another key has more than twice as much. The mean is uniform:
+weighted by attention it would set a head that rests on the first token against that token alone.
 
 Sources are `token` and `position` (both embeddings), every earlier head, mixer and MLP (a mixture
 of experts is one), `bias` (of attention outputs, of the norm and of the slot), and `distance`.

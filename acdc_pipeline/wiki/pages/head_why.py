@@ -115,21 +115,20 @@ def _written(one: Attributed) -> list[Piece]:
     if not one.tokens or not one.raises or not one.lowers:
         return []
     at, token, share = one.tokens[0]
-    pieces: list[Piece] = [("What it writes is ", ""), (format_percent(share), "")]
-    if at == one.key[0]:
-        pieces.append((" from there", ""))
-    else:
-        pieces += [(" from ", ""), (token, "token")]
+    there: Piece = ("there", "") if at == one.key[0] else (token, "token")
     (up, gain), (down, loss) = one.raises[0], one.lowers[0]
-    pieces += [("; it raises ", ""), (up, "token"), (f" most ({format_signed(gain)}), lowers ", "")]
-    pieces += [(down, "token"), (f" most ({format_signed(loss)})", "")]
+    pieces = [
+        (f"It writes {format_percent(share)} from ", ""),
+        there,
+        (", raises ", ""),
+        (up, "token"),
+        (f" most ({format_signed(gain)}) and lowers ", ""),
+        (down, "token"),
+        (f" most ({format_signed(loss)})", ""),
+    ]
     if one.answer is not None:
         answer, effect = one.answer
-        pieces += [
-            ("; ", ""),
-            (answer, "token"),
-            (f" over wrong answers {format_signed(effect)}", ""),
-        ]
+        pieces += [(", the answer ", ""), (answer, "token"), (f" by {format_signed(effect)}", "")]
     return [*pieces, (".", "")]
 
 
