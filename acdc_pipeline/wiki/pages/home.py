@@ -55,6 +55,7 @@ class ModelListPage(SinglePage):
         return {
             **frame(1, "Models", ("Models", None)),
             "models": self.site.models,
+            "names": {model.slug: plain_name(model) for model in self.site.models},
             "first": first,
             "pictures": {} if first is None else self.site.mosaics(first.metric),
         }
