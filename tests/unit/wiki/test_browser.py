@@ -39,7 +39,7 @@ KINDS_OF_PAGES = (
     *("t/ioi/spans/zoo-gpt2-4l-s0.html", "m/zoo-gpt2-4l-s0/a1.h1.html"),  # by position
     "search.html?q=induction%3E0.1",
     "compare.html?a=zoo-attn-2l/a1.h3&b=zoo-gpt2-4l-s0/a0.h1",
-    *("scatter.html", "about.html"),
+    *("scatter.html", "about.html", "changes.html"),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -148,3 +149,29 @@ def test_what_is_cited_is_copied(tab: Callable[..., Tab]):
     dialog.get_by_text("Copied").wait_for()
     copied = page.page.evaluate("navigator.clipboard.readText()")
     assert copied == dialog.locator("pre").nth(2).inner_text()
+
+
+def test_a_link_to_an_earlier_version_leads_to_what_changed_and_to_its_data(
+    tab: Callable[..., Tab], site: Site, small_site: Path, tmp_path: Path
+):
+    slug, before, of_site = "zoo-attn-2l", "0123456789ab", "ba9876543210"
+    own = next(m for m in site.models if m.slug == slug).data_version
+    copied = Path(shutil.copytree(small_site, tmp_path / "site"))
+    document = {
+        "site": [[site.version, "2026-03-05"], [of_site, "2026-03-01"]],
+        "models": {slug: [[own, "2026-03-05"], [before, "2026-03-01"]]},
+        "kept": [{"version": of_site, "models": {slug: before}}],
+    }
+    (copied / "data" / "versions.js").write_text(f'wikiData("versions",{json.dumps(document)});\n')
+    page = tab("file")
+    page.root = f"{copied.as_uri()}/"
+    page.open(f"{HEAD}?v={before}")
+    line = page.page.locator(".version")
+    assert f"version {before} of 2026-03-01, but the page shows {own}" in line.inner_text()
+    links = line.locator("a").evaluate_all("all => all.map(a => [a.textContent, a.href])")
+    assert links == [
+        ["What changed since", f"{page.root}changes.html#v-{own}"],
+        ["JSON", f"{page.root}data/versions/{of_site}/{slug}.json"],
+    ]
+    page.open(f"index.html?v={of_site}")
+    assert f"version {of_site} of 2026-03-01" in line.inner_text()
