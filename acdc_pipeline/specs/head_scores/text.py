@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-KEY_KINDS = ("first", "current", "previous", "induction", "duplicate", "other")
+KEY_KINDS: tuple[str, ...] = ("first", "current", "previous", "induction", "duplicate", "other")
 """What a key is to a query; a key of several kinds is of the first of them."""
 
 OF_ROLE: Mapping[str, str] = {

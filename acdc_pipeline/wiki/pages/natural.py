@@ -87,7 +87,7 @@ class TextPage(SectionPage[HeadIndex]):
             for kind in KEY_KINDS
         ]
         return {
-            **text_summary(self.section.model, place, found),
+            **_summarize(self.section.model, place, text, found),
             "found": found,
             "rows": rows,
             "activation": format_percent(found.activation),
@@ -111,17 +111,17 @@ class TextPage(SectionPage[HeadIndex]):
         }
 
 
-def text_summary(model: Model, place: HeadIndex, found: HeadOnText | None = None) -> Data | None:
+def text_summary(model: Model, place: HeadIndex) -> Data | None:
     """Return a sentence on where a head looks on text, and the parts of its bar.
 
     None for a model that was not measured on text.
     """
     text = model.text
-    if text is None:
-        return None
-    found = found or text.head(head_name(*place))
-    if found is None:
-        return None
+    found = None if text is None else text.head(head_name(*place))
+    return None if text is None or found is None else _summarize(model, place, text, found)
+
+
+def _summarize(model: Model, place: HeadIndex, text: TextProfile, found: HeadOnText) -> Data:
     parts = [
         {"kind": kind, "name": _name(text, kind), "share": found.attention[kind]}
         for kind in KEY_KINDS
