@@ -76,10 +76,20 @@ order of tokens, so the mean of the unembedding need not be removed. The sign of
 with the longer end first.
 
 **What it costs.** `python -m benchmarks.text_profile MODEL` measures it beside the floor, one
-forward over the same contexts without the unembedding. {measured}
+forward over the same contexts without the unembedding.
+{measured}
 """
 
-_MEASURED = ""
+_MEASURED = """\
+In seconds of CPU, for 20,000 tokens in contexts of 128:
+
+| model | forward | all heads |
+|---|---|---|
+| `zoo:gpt2-4l-s0`, 16 heads | 0.7 | 1.3 |
+
+Memory holds the residual stream of all contexts and one layer: what heads carry, and their
+attention in one byte a weight.\
+"""
 
 _KINDS = {
     "first": "$k = 0$",
