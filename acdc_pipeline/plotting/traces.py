@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from acdc_pipeline.plotting.axes import Axis, PlotArea
@@ -41,45 +41,61 @@ def draw_traces(
     """Return a plot as an `<svg>` element.
 
     Args:
-        traces: strong ones are drawn last, whatever their order.
+        traces: strong ones are drawn last, whatever their order. Their names differ.
         places: the x of each member.
         line: a threshold, drawn dashed.
         connected: whether the values of a trace are joined; else they are dots.
         label: description for screen readers; any text.
     """
     area = PlotArea(x, y, _LEFT, _TOP, width - _LEFT - _RIGHT, height - _TOP - _BOTTOM)
+    kind = "traces" if connected else "traces dots"
     parts = [
-        f'<svg class="plot traces" role="img" viewBox="0 0 {width} {height}" width="{width}" '
+        f'<svg class="plot {kind}" role="img" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" aria-label="{escape_text(label)}">',
         *_draw_axes(area, width, height),
     ]
     if line is not None and y.low <= line <= y.high:
         level = px(area.vertical(line))
         parts.append(f'<path class="limit" d="M{_LEFT:g} {level}H{width - _RIGHT:g}"/>')
-    ends: list[tuple[float, int, str]] = []
-    number = 0
-    for trace in sorted(traces, key=lambda trace: trace.strong):
-        points = [
+    drawn = {
+        trace.name: [
             None if value is None else area.point(place, value)
             for place, value in zip(places, trace.values, strict=True)
         ]
-        colour = number % 8 if connected else 0
-        css = f"trace c{colour}" if trace.strong else "trace"
-        parts.append(f'<g class="{css}">{_draw(points, connected)}</g>')
-        if trace.strong:
-            if (last := next((p for p in reversed(points) if p is not None), None)) is not None:
-                ends.append((last[1], number, trace.name))
-            number += 1
+        for trace in traces
+    }
+    path = _lines if connected else _dots
+    # all that do not stand out are one path, and so are all dots that do
+    parts.append(f'<path class="trace" d="{path(drawn[t.name] for t in traces if not t.strong)}"/>')
+    strong = [drawn[trace.name] for trace in traces if trace.strong]
+    for number, group in enumerate([[points] for points in strong] if connected else [strong]):
+        parts.append(f'<path class="trace c{number % 8}" d="{path(group)}"/>')
     if connected:
+        names = [trace.name for trace in traces if trace.strong]
+        last = [next((p for p in reversed(points) if p is not None), None) for points in strong]
+        ends = [
+            (point[1], number, names[number])
+            for number, point in enumerate(last)
+            if point is not None
+        ]
         parts += _draw_names(ends, width, height)
     return "\n".join((*parts, "</svg>"))
 
 
-def _draw(points: Sequence[Point | None], connected: bool) -> str:
-    known = [point for point in points if point is not None]
-    if connected and len(known) > 1:
-        return '<path d="M' + "L".join(f"{px(a)} {px(b)}" for a, b in known) + '"/>'
-    return "".join(f'<circle cx="{px(a)}" cy="{px(b)}" r="2.5"/>' for a, b in known)
+def _lines(traces: Iterable[Sequence[Point | None]]) -> str:
+    """Return path data that joins the points of each trace; a point alone becomes a dot."""
+    found = []
+    for points in traces:
+        known = [f"{px(point[0])} {px(point[1])}" for point in points if point is not None]
+        if known:
+            found.append("M" + "L".join(known) + ("h0" if len(known) == 1 else ""))
+    return "".join(found)
+
+
+def _dots(traces: Iterable[Sequence[Point | None]]) -> str:
+    """Return path data of a dot at each point, which round ends of lines make."""
+    known = [point for points in traces for point in points if point is not None]
+    return "".join(f"M{px(a)} {px(b)}h0" for a, b in known)
 
 
 def _draw_names(ends: Sequence[tuple[float, int, str]], width: int, height: int) -> list[str]:

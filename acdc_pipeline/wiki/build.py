@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -120,6 +120,12 @@ def _write_site(
     templates = load_templates()
     scores = digest_of(program.encode(), site.measured.encode("utf-8", "surrogatepass"))
     same_scores = before.sections.get(_SCORES) == scores
+    families = {
+        f"f/{family.slug}.html": digest_of(
+            program.encode(), repr(family.shown).encode("utf-8", "surrogatepass")
+        )
+        for family in site.families
+    }
     models, written = write_model_files(
         site, store, out, before, program, templates, jobs, progress, same_scores=same_scores
     )
@@ -133,9 +139,11 @@ def _write_site(
         for made, (path, content) in enumerate(_score_files(site, templates), start=1):
             writer.write(path, content)
             progress("comparing models", made, 0)
+        _write_families(site, templates, writer, before, families)
     removed = set(before.files) - set(writer.entries)
     remove_files(out, removed)
-    manifest = Manifest(writer.entries, {**models.sections, _SCORES: scores}, models.neighbours)
+    sections = {**models.sections, _SCORES: scores, **families}
+    manifest = Manifest(writer.entries, sections, models.neighbours)
     (out / NAME).write_bytes(manifest.encode())
     return Built(
         out=out,
@@ -162,6 +170,26 @@ def _score_files(site: Site, templates: Environment) -> Iterator[tuple[str, byte
     yield from render_pages("scores", site, templates)
     yield from score_files(site)
     yield from score_dump(site.models)
+
+
+def _write_families(
+    site: Site,
+    templates: Environment,
+    writer: Writer,
+    before: Manifest,
+    digests: Mapping[str, str],
+) -> None:
+    """Write the pages of the families that changed; the others are kept."""
+    kept = {
+        path: before.files[path]
+        for path, digest in digests.items()
+        if before.sections.get(path) == digest
+        and path in before.files
+        and writer.exists(path, before.files[path])
+    }
+    writer.entries |= kept
+    for path, content in render_pages("families", site, templates, digests.keys() - kept.keys()):
+        writer.write(path, content)
 
 
 def _keep_score_files(writer: Writer) -> bool:

@@ -133,10 +133,15 @@ class Model:
             parts = "".join(self.shape.parts(layer) for layer in range(self.n_layers))
         return sum({"a": 4, "m": 8, "r": 6}[part] for part in parts) * self.d_model**2
 
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """The roles that any head has."""
+        return frozenset(held.role for roles in self.roles.values() for held in roles)
+
     @property
     def n_roles(self) -> int:
         """Number of roles that any head has."""
-        return len({held.role for roles in self.roles.values() for held in roles})
+        return len(self.kinds)
 
     def depth(self, layer: int) -> float:
         """Return the relative depth of a layer: 0 for the first, 1 for the last."""

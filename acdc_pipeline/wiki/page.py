@@ -34,11 +34,12 @@ class Page(ABC, Generic[Item]):
         template: file in `templates/`.
         scope: what the constructor takes, and what the pages depend on. `site`: a Site, anything
             in it. `scores`: a Site, but only its models, head scores and tasks, so that the pages
-            are kept when only circuits changed. `model`: the Section of one model.
+            are kept when only circuits changed. `families`: a Site, but only the members of each
+            family. `model`: the Section of one model.
     """
 
     template: ClassVar[str]
-    scope: ClassVar[Literal["site", "scores", "model"]]
+    scope: ClassVar[Literal["site", "scores", "families", "model"]]
 
     @abstractmethod
     def __init__(self, subject: Any) -> None: ...

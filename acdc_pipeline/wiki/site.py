@@ -175,10 +175,7 @@ class Site:
         """Everything that the pages of roles and scores show, as text; circuits are not in it."""
         models = [(m.title, m.slug, m.n_layers, m.n_heads, m.size, m.measured) for m in self.models]
         tasks = [(task.name, task.slug, task.title, task.reference) for task in self.tasks.values()]
-        families = [
-            (f.slug, f.name, f.kind, [m.slug for m in f.members], f.labels, f.steps, f.reason)
-            for f in self.families
-        ]
+        families = [family.shown for family in self.families]
         return repr((models, tasks, list(self.scores.values()), families))
 
     @cached_property

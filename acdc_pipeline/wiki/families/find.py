@@ -41,6 +41,14 @@ class Family:
     reason: str
 
     @property
+    def shown(self) -> tuple[object, ...]:
+        """All that its page depends on."""
+        members = [
+            (m.title, m.slug, m.measured, m.n_layers, m.n_heads, m.d_model) for m in self.members
+        ]
+        return self.slug, self.name, self.kind, members, self.labels, self.steps, self.reason
+
+    @property
     def same_heads(self) -> bool:
         """Whether a head has the same name in all members: their weights continue each other."""
         return self.kind != "seeds"

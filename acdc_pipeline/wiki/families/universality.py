@@ -11,7 +11,7 @@ from jaxtyping import Float64
 from acdc_pipeline.graph.consensus import wilson_interval
 from acdc_pipeline.specs.head_scores import ROLES, SCORES, RoleDefinition, metric_key
 from acdc_pipeline.wiki.families.find import Family, group_related
-from acdc_pipeline.wiki.models import Model, Roles
+from acdc_pipeline.wiki.models import HeadIndex, Model
 
 DEPTHS = 5
 """Parts of equal depth into which the layers of a model are divided."""
@@ -69,7 +69,7 @@ def universality(
     for model in counted:
         if not is_measured(role, model):
             unmeasured.append(model)
-        elif has_kind(model.roles, names):
+        elif model.kinds & names:
             having.append(model)
         else:
             lacking.append(model)
@@ -87,11 +87,6 @@ def universality(
 def names_of(role: RoleDefinition) -> frozenset[str]:
     """Return a role and those that imply it."""
     return frozenset(r.name for r in ROLES.values() if role.name in (r.name, r.special_of))
-
-
-def has_kind(roles: Roles, names: frozenset[str]) -> bool:
-    """Return whether any head has one of the roles."""
-    return any(held.role in names for every in roles.values() for held in every)
 
 
 def is_measured(role: RoleDefinition, model: Model) -> bool:
@@ -128,20 +123,32 @@ def shares_by_depth(
     The mean over the models in which the kind was measured and which have layers in that part; NaN
     where none has. A model of one layer is at depth 0.
     """
-    found: dict[str, Float64[np.ndarray, " depth"]] = {}
-    for name, role in roles.items():
-        names, rows = names_of(role), []
-        for model in models:
-            if not is_measured(role, model):
-                continue
-            having, every = np.zeros(DEPTHS), np.zeros(DEPTHS)
-            for place in model.places:
-                part = min(DEPTHS - 1, int(DEPTHS * model.depth(place[0])))
-                every[part] += 1
-                having[part] += any(held.role in names for held in model.roles.get(place, ()))
-            rows.append(np.divide(having, every, out=np.full(DEPTHS, np.nan), where=every > 0))
-        table = np.array(rows).reshape(-1, DEPTHS)
-        counts = np.isfinite(table).sum(0)
-        total = np.nansum(table, axis=0)
-        found[name] = np.divide(total, counts, out=np.full(DEPTHS, np.nan), where=counts > 0)
-    return found
+    implied = {name: names_of(role) for name, role in roles.items()}
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in roles}
+    for model in models:
+        every = np.zeros(DEPTHS)
+        for layer in model.layers_with_heads:
+            every[_part(model, layer)] += model.n_heads
+        places: dict[str, set[HeadIndex]] = {}
+        for place, held in model.roles.items():
+            for role in held:
+                places.setdefault(role.role, set()).add(place)
+        for name, role in roles.items():
+            if is_measured(role, model):
+                having = np.zeros(DEPTHS)
+                for layer, _ in set().union(*(places.get(one, ()) for one in implied[name])):
+                    having[_part(model, layer)] += 1
+                share = np.divide(having, every, out=np.full(DEPTHS, np.nan), where=every > 0)
+                rows[name].append(share)
+    return {name: _mean(np.array(found).reshape(-1, DEPTHS)) for name, found in rows.items()}
+
+
+def _part(model: Model, layer: int) -> int:
+    return min(DEPTHS - 1, int(DEPTHS * model.depth(layer)))
+
+
+def _mean(table: Float64[np.ndarray, "model depth"]) -> Float64[np.ndarray, " depth"]:
+    """Return the mean of the rows that have a value; NaN where none has."""
+    counts = np.isfinite(table).sum(0)
+    total = np.nansum(table, axis=0)
+    return np.divide(total, counts, out=np.full(DEPTHS, np.nan), where=counts > 0)

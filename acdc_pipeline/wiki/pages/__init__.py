@@ -55,7 +55,7 @@ PAGES: tuple[type[Page[Any]], ...] = (
 
 
 def render_pages(
-    scope: Literal["site", "scores", "model"],
+    scope: Literal["site", "scores", "families", "model"],
     subject: Site | Section,
     templates: Environment,
     only: Collection[str] | None = None,

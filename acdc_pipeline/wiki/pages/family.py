@@ -55,7 +55,7 @@ class FamilyPage(SitePage[Family]):
     """The page of a family."""
 
     template = "family.html"
-    scope = "scores"
+    scope = "families"
 
     def paths(self) -> Iterator[tuple[str, Family]]:
         for family in self.site.families:

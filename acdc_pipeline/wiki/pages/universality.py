@@ -18,7 +18,7 @@ from acdc_pipeline.wiki.page import Data, SinglePage, frame
 from acdc_pipeline.wiki.site import Site
 from acdc_pipeline.wiki.text import format_fixed, pluralize
 
-_MAX_NAMED = 12
+_MAX_NAMED = 8
 
 
 class UniversalityPage(SinglePage):
