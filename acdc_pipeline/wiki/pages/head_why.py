@@ -14,7 +14,10 @@ from acdc_pipeline.wiki.text import format_fixed, format_percent, format_signed
 from acdc_pipeline.wiki.why_data import model_attributions
 
 _MOST_REASONS = 3
-"""Sources named in the sentence, and in each row."""
+"""Sources named in the sentence."""
+
+_MOST_BARS: dict[Slot, int] = {"q": 2, "k": 3, "v": 2}
+"""Sources with a bar."""
 
 _LEAST_REASON = 0.1
 """Share of the score from which a source is named in the sentence."""
@@ -52,7 +55,7 @@ def why_data(
             {
                 "slot": slot,
                 "what": _FEEDS[slot],
-                "bars": _bars(one.parts[slot], as_share=slot == "v"),
+                "bars": _bars(one.parts[slot], slot),
                 "partner": by_weights.get(slot),
             }
             for slot in SLOTS
@@ -132,14 +135,14 @@ def _written(one: Attributed) -> list[Piece]:
     return [*pieces, (".", "")]
 
 
-def _bars(parts: Parts, *, as_share: bool) -> list[Data]:
+def _bars(parts: Parts, slot: Slot) -> list[Data]:
     largest = max(abs(value) for _, value in parts) or 1.0
-    named = [part for part in parts if part[0] != REST][:_MOST_REASONS]
+    named = [part for part in parts if part[0] != REST][: _MOST_BARS[slot]]
     return [
         {
             "name": _SHORT.get(name, name),
             "is_head": name[0] == "a",
-            "value": format_percent(value) if as_share else format_signed(value),
+            "value": format_percent(value) if slot == "v" else format_signed(value),
             "width": round(100 * abs(value) / largest),
             "negative": value < 0,
         }
