@@ -29,7 +29,7 @@ class NativePatching:
         if ablation == "zero":
             self.ablated = {name: torch.zeros_like(out) for name, out in self.ablated.items()}
         if ablation == "mean":
-            self.ablated = {n: o.mean(0, keepdim=True) for n, o in self.ablated.items()}
+            self.ablated = {n: o.mean(0).expand_as(o) for n, o in self.ablated.items()}
         self.model_logprobs = self.run(clean, set())[0]
 
     def kl(self, removed: set[str]) -> float:
@@ -62,11 +62,11 @@ class NativePatching:
     def received(
         self, receiver: str, written: dict[str, Tensor], constant: Tensor, removed: set[str]
     ) -> Tensor:
-        total = constant
-        for source, out in written.items():
-            gone = f"{source}->{receiver}" in removed
-            total = total + (self.ablated[source] if gone else out)
-        return total
+        read = [
+            self.ablated[source] if f"{source}->{receiver}" in removed else out
+            for source, out in written.items()
+        ]
+        return constant + torch.stack(read).sum(0)
 
     def head(
         self,

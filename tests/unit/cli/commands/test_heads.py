@@ -149,8 +149,19 @@ def test_runs_list_and_show_tell_of_a_profile(capsys):
     assert acdc(capsys, "runs", "export", run_id, "--out", "x.dot").code == 2
 
 
-def test_heads_for_people_name_near_misses_and_what_keeps_scores_from_telling(capsys):
-    found = acdc(capsys, "heads", "zoo:gpt2-4l-s0", "--tasks", "docstring", "--prompts", "4")
+DOCSTRING = ("heads", "zoo:gpt2-4l-s0", "--tasks", "docstring", "--prompts", "4")
+
+
+@pytest.fixture(scope="module")
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the second test that profiles with `DOCSTRING` finds what the first has stored."""
+    return tmp_path_factory.mktemp("profiles")
+
+
+def test_heads_for_people_name_near_misses_and_what_keeps_scores_from_telling(
+    capsys, shared_store: Path
+):
+    found = acdc(capsys, *DOCSTRING, "--store", shared_store)
     assert found.code == 0
     # its attention is broad: no head looks at one position alone
     assert (
@@ -164,9 +175,11 @@ def test_heads_for_people_name_near_misses_and_what_keeps_scores_from_telling(ca
     assert "below 0.40, stands out" in line
 
 
-def test_heads_names_the_nearest_misses_and_where_the_others_are(capsys, monkeypatch):
+def test_heads_names_the_nearest_misses_and_where_the_others_are(
+    capsys, monkeypatch, shared_store: Path
+):
     monkeypatch.setattr("acdc_pipeline.cli.views.heads.MAX_NEAR_MISSES", 2)
-    found = acdc(capsys, "heads", "zoo:gpt2-4l-s0", "--tasks", "docstring", "--prompts", "4")
+    found = acdc(capsys, *DOCSTRING, "--store", shared_store)
     assert re.findall(r"^a[0-9]\.h[0-9]", found.err, re.MULTILINE) == ["a2.h3", "a3.h3"]
     assert "(1 more near miss: --json, or the pages of the heads in the wiki)" in found.err
 
