@@ -7,7 +7,7 @@ that writes something between clean and ablated is the same sum, read by all tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -102,7 +102,11 @@ class GatedNative(NativePatching):
     gates: Gates | None = None
 
     def received(
-        self, receiver: str, written: dict[str, Tensor], constant: Tensor, removed: set[str]
+        self,
+        receiver: str,
+        written: dict[str, Tensor],
+        constant: Tensor,
+        removed: Sequence[Collection[str]],
     ) -> Tensor:
         total = super().received(receiver, written, constant, removed)
         return total if self.gates is None else total + self.gates.added(receiver, written)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -34,15 +35,27 @@ class NativePatching:
 
     def kl(self, removed: set[str]) -> float:
         """Mean over prompts, in nats."""
-        circuit = self.run(self.clean, removed)[0]
-        per_prompt = (self.model_logprobs.exp() * (self.model_logprobs - circuit)).sum(-1)
-        return float(per_prompt.mean())
+        return self.kl_of_all([removed])[0]
 
-    def run(self, tokens: Tensor, removed: set[str]) -> tuple[Tensor, dict[str, Tensor]]:
+    def kl_of_all(self, removed: Sequence[Collection[str]]) -> list[float]:
+        """Mean over prompts, in nats, for each set of removed edges."""
+        circuits = self.run_all(self.clean, removed)[0]
+        whole = self.model_logprobs
+        return (whole.exp() * (whole - circuits)).sum(-1).mean(-1).tolist()
+
+    def run(self, tokens: Tensor, removed: Collection[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """Log-probabilities at the last position, and what every source wrote."""
+        logprobs, written = self.run_all(tokens, [removed])
+        return logprobs[0], {name: out[0] for name, out in written.items()}
+
+    def run_all(
+        self, tokens: Tensor, removed: Sequence[Collection[str]]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """As `run`, of circuits that do not meet: they are the first dimension."""
         embedded = self.w["embed.W_E"][tokens]
         if "pos_embed.W_pos" in self.w:
             embedded = embedded + self.w["pos_embed.W_pos"][: tokens.shape[1]]
+        embedded = embedded.expand(len(removed), *embedded.shape)
         written = {"input": embedded}
         constant = torch.zeros_like(embedded)
         for layer in range(self.config["n_layers"]):
@@ -56,17 +69,29 @@ class NativePatching:
                 x = self.received(f"m{layer}", written, constant, removed)
                 written[f"m{layer}"] = self.mlp(layer, self.norm(x, f"blocks.{layer}.ln2"))
         final = self.norm(self.received("logits", written, constant, removed), "ln_final")
-        logits = final[:, -1] @ self.w["unembed.W_U"] + self.w["unembed.b_U"]
+        logits = final[..., -1, :] @ self.w["unembed.W_U"] + self.w["unembed.b_U"]
         return self.capped(logits, "output_logits_soft_cap").log_softmax(-1), written
 
     def received(
-        self, receiver: str, written: dict[str, Tensor], constant: Tensor, removed: set[str]
+        self,
+        receiver: str,
+        written: dict[str, Tensor],
+        constant: Tensor,
+        removed: Sequence[Collection[str]],
     ) -> Tensor:
         read = [
-            self.ablated[source] if f"{source}->{receiver}" in removed else out
+            self.ablated_where(f"{source}->{receiver}", source, out, removed)
             for source, out in written.items()
         ]
         return constant + torch.stack(read).sum(0)
+
+    def ablated_where(
+        self, edge: str, source: str, out: Tensor, removed: Sequence[Collection[str]]
+    ) -> Tensor:
+        gone = torch.tensor([edge in each for each in removed])
+        if not gone.any():
+            return out
+        return torch.where(gone[:, None, None, None], self.ablated[source], out)
 
     def head(
         self,
@@ -74,7 +99,7 @@ class NativePatching:
         h: int,
         written: dict[str, Tensor],
         constant: Tensor,
-        removed: set[str],
+        removed: Sequence[Collection[str]],
     ) -> Tensor:
         block = f"blocks.{layer}"
         rows = {}
@@ -85,10 +110,10 @@ class NativePatching:
             row = h * len(weights) // self.config["n_heads"]
             rows[slot] = x @ weights[row] + self.w[f"{block}.attn.b_{slot.upper()}"][row]
         q, k = self.rotated(rows["q"]), self.rotated(rows["k"])
-        scores = q @ k.transpose(1, 2) / math.sqrt(q.shape[-1])
+        scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
         scores = self.capped(scores, "attn_scores_soft_cap")
         if self.config.get("attention_dir") != "bidirectional":
-            ahead = torch.ones_like(scores[0], dtype=torch.bool).triu(1)
+            ahead = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
             scores = scores.masked_fill(ahead, -torch.inf)
         return scores.softmax(-1) @ rows["v"] @ self.w[f"{block}.attn.W_O"][h]
 
@@ -101,7 +126,7 @@ class NativePatching:
         for i in range(0, width, 2):
             # The model keeps its table in float32.
             frequency = 1.0 / (base ** (torch.tensor(i).float() / width))
-            angle = torch.arange(x.shape[1]).float() * frequency
+            angle = torch.arange(x.shape[-2]).float() * frequency
             cos, sin = angle.cos().double(), angle.sin().double()
             out[..., i] = x[..., i] * cos - x[..., i + 1] * sin
             out[..., i + 1] = x[..., i + 1] * cos + x[..., i] * sin

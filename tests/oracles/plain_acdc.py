@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,39 @@ def uniform_steps(n_layers: int, *, has_mlp: bool, parallel: bool) -> list[list[
     """The `steps` of a model whose layers have heads, and all or none an MLP."""
     parts = ["a", "m"] if has_mlp else ["a"]
     return [["".join(parts)] if parallel else parts] * n_layers
+
+
+class Divergence(Protocol):
+    """A model by brute force."""
+
+    def kl(self, removed: set[str]) -> float: ...
+
+    def kl_of_all(self, removed: Sequence[Collection[str]]) -> list[float]: ...
+
+
+AT_ONCE = 64
+"""Circuits in one forward."""
+
+
+def metric_of_search(
+    plain: Divergence, decisions: Sequence[tuple[str, bool]]
+) -> Callable[[set[str]], float]:
+    """KL by brute force. The circuits that a search with these decisions meets are run at once."""
+    removed: set[str] = set()
+    met = [frozenset(removed)]
+    for edge, goes in decisions:
+        met.append(frozenset(removed | {edge}))
+        if goes:
+            removed.add(edge)
+    known: dict[frozenset[str], float] = {}
+    for start in range(0, len(met), AT_ONCE):
+        some = met[start : start + AT_ONCE]
+        known |= dict(zip(some, plain.kl_of_all(some), strict=True))
+
+    def metric(gone: set[str]) -> float:
+        return known[frozenset(gone)] if frozenset(gone) in known else plain.kl(gone)
+
+    return metric
 
 
 Visit = tuple[list[str], str, list[str]]

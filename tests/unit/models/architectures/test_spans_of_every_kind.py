@@ -34,7 +34,13 @@ from tests.float64 import Float64Throughout
 from tests.hugging_face_models import VOCAB
 from tests.oracles.edge_gates import EdgeGates, OpenGates
 from tests.oracles.hugging_face_patching import HuggingFacePatching
-from tests.oracles.plain_acdc import Step, decide_all, visits, visits_in_spans
+from tests.oracles.plain_acdc import (
+    Step,
+    decide_all,
+    metric_of_search,
+    visits,
+    visits_in_spans,
+)
 from tests.prompt_sets import random_prompts
 from tests.scoring import scores_of
 
@@ -227,7 +233,7 @@ def test_acdc_with_spans_decides_as_a_plain_loop_does(case: Case):
         for node, receiver, sources in visits(plain.steps, plain.n_heads)
     ]
     log = decide_all(
-        _metric_of(plain, [(str(d.edge), d.removed) for d in found.decisions]),
+        metric_of_search(plain, [(str(d.edge), d.removed) for d in found.decisions]),
         visits_in_spans(visited, SPANS, SEES, "END"),
         tiny.threshold / 3,
     )
@@ -280,22 +286,3 @@ def _assert_same(found, log: list[Step], tolerance: float) -> None:
     after = [d.metric_after for d in found.decisions]
     assert after == pytest.approx([s.after for s in log], rel=10 * tolerance, abs=1e-12)
     assert 0 < len(found.circuit) < len(found.decisions)
-
-
-def _metric_of(plain: HuggingFacePatching, decisions: list[tuple[str, bool]]):
-    """KL by brute force. The circuits that a search with these decisions meets are run at once."""
-    removed: set[str] = set()
-    met = [frozenset(removed)]
-    for edge, goes in decisions:
-        met.append(frozenset(removed | {edge}))
-        if goes:
-            removed.add(edge)
-    known: dict[frozenset[str], float] = {}
-    for start in range(0, len(met), 64):
-        some = met[start : start + 64]
-        known |= dict(zip(some, plain.kl_of_all(some), strict=True))
-
-    def metric(edges: set[str]) -> float:
-        return known[frozenset(edges)] if frozenset(edges) in known else plain.kl(edges)
-
-    return metric
