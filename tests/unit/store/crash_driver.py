@@ -19,12 +19,11 @@ from acdc_pipeline.store.codec import encode
 from acdc_pipeline.store.location import open_backend
 from tests import records
 
+RUN_ID = records.record().spec.run_id()
 TELLING = ("open", "os.", "shutil.", "fcntl.", "glob.")
 
 
-def commit_and_stop(folder: Path, at: int, number: signal.Signals) -> None:
-    record = records.record()
-    files = encode(record)
+def commit_and_stop(folder: Path, files: dict[str, bytes], at: int, number: signal.Signals) -> None:
     seen = 0
 
     def count(event: str, _: object) -> None:
@@ -35,18 +34,21 @@ def commit_and_stop(folder: Path, at: int, number: signal.Signals) -> None:
                 os.kill(os.getpid(), number)
 
     sys.addaudithook(count)
-    won = open_backend(folder).commit(record.spec.run_id(), files)
+    won = open_backend(folder).commit(RUN_ID, files)
     os._exit(0 if won else 1)
 
 
 def main() -> None:
     folder, number = Path(sys.argv[1]), signal.Signals[sys.argv[2]]
+    files = encode(records.record())
+    # what a commit imports, children have from here: an import is no moment of a commit
+    open_backend(folder / "whole").commit(RUN_ID, files)
     at = 0
     while True:
         at += 1
         child = os.fork()
         if child == 0:
-            commit_and_stop(folder / str(at), at, number)
+            commit_and_stop(folder / str(at), files, at, number)
         _, status = os.waitpid(child, os.WUNTRACED)
         if os.WIFEXITED(status):
             break
