@@ -272,7 +272,7 @@ def _attributions(sources: RowSources, readers: Sequence[_Reader]) -> list[Attri
     for written in sources.each(stop):
         out = written.outputs
         at_queries = out[:, queries.to(out.device)]
-        found = {
+        found: dict[Slot, Tensor] = {
             "q": torch.einsum("rd,nrd->rn", stacked["q"], at_queries),
             "k": stacked["k"] @ out.flatten(1).T,
             "v": stacked["v"] @ out.flatten(1).T,

@@ -54,19 +54,18 @@ def contrast(pattern: torch.Tensor, key: int, query: int = QUERY) -> float:
 
 def check_sums(one: Attribution) -> None:
     """Contributions add up to what they are of, and pairs to contributions."""
-    exact = {"rel": 1e-9, "abs": 1e-9}
     for found in (one.by_key, one.by_query):
-        assert sum(found.values()) == pytest.approx(one.contrast, **exact)
+        assert sum(found.values()) == pytest.approx(one.contrast, rel=1e-9, abs=1e-9)
     for found, sums, names in (
         (one.by_key, one.pairs.sum(0), one.columns),
         (one.by_query, one.pairs.sum(1), one.rows),
     ):
         assert names[-1] == REST
         expected = [found[name] for name in names[:-1]]
-        assert sums[:-1].tolist() == pytest.approx(expected, **exact)
-        assert float(sums.sum()) == pytest.approx(one.contrast, **exact)
-    assert sum(one.by_value.values()) == pytest.approx(1.0, **exact)
-    assert float(one.by_token.sum()) == pytest.approx(1.0, **exact)
+        assert sums[:-1].tolist() == pytest.approx(expected, rel=1e-9, abs=1e-9)
+        assert float(sums.sum()) == pytest.approx(one.contrast, rel=1e-9, abs=1e-9)
+    assert sum(one.by_value.values()) == pytest.approx(1.0, rel=1e-9, abs=1e-9)
+    assert float(one.by_token.sum()) == pytest.approx(1.0, rel=1e-9, abs=1e-9)
 
 
 # Learned positions, rotary with grouped keys, parallel blocks and partial rotary, norms of queries
@@ -152,8 +151,10 @@ def test_contributions_are_those_of_a_plain_implementation(name: str):
     number = {str(node): i for i, node in enumerate(weights.topology.sources)}
     block, attn = weights.blocks[1], weights.blocks[1].attention
     stream = sources[: number["a1.h0"]].sum(0)
-    if attn.b_o is not None:
-        stream = stream + weights.blocks[0].attention.b_o
+    before, weight = weights.blocks[0].attention.b_o, block.norm_attn.weight
+    assert weight is not None
+    if before is not None:
+        stream = stream + before
     for node, one in attributions(weights, ROW, every_head(weights)).items():
         if node.layer != 1 or node.head is None:
             continue
@@ -175,7 +176,7 @@ def test_contributions_are_those_of_a_plain_implementation(name: str):
                     x = (x - x.mean()) / (whole.var(correction=0) + block.norm_attn.eps).sqrt()
                 else:
                     x = x / (whole.square().mean() + block.norm_attn.eps).sqrt()
-                keys.append((x * block.norm_attn.weight) @ w_k)
+                keys.append((x * weight) @ w_k)
             mean = torch.stack(keys).mean(0)
             scores = [
                 float(query @ turned(key - mean, at)) * attn.scale for at, key in enumerate(keys)
