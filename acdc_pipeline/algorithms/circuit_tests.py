@@ -20,6 +20,7 @@ from acdc_pipeline.engine.gradients.gates import edge_gate_gradient, edge_gate_g
 from acdc_pipeline.engine.gradients.receiver_gradients import backpropagate
 from acdc_pipeline.engine.objectives import KlObjective, LogprobObjective, mean_over_answers
 from acdc_pipeline.engine.shared_outputs import identify_outputs
+from acdc_pipeline.graph import Node
 from acdc_pipeline.graph.cut import score_array
 from acdc_pipeline.graph.topology import Topology
 
@@ -178,6 +179,14 @@ class CircuitTests:
 
 def cost_by_group(topology: Topology) -> float:
     """The forwards of one point of `eap_ig_activations`: of each group, what follows it."""
+    n_sources = len(topology.sources)
     index = {node: i for i, node in enumerate(topology.sources)}
-    follow = [len(index) - 1 - index[group[-1]] for group in source_groups(topology)]
-    return GRADIENT_COST * sum(follow) / len(index)
+    layers = [topology.first_source(layer) for layer in range(topology.n_layers + 1)]
+
+    def follow(group: tuple[Node, ...]) -> int:
+        last = index[group[-1]]
+        if topology.parallel and last:  # the parts of a layer do not read one another
+            return n_sources - min(first for first in layers if first > last)
+        return n_sources - 1 - last
+
+    return GRADIENT_COST * sum(map(follow, source_groups(topology))) / n_sources

@@ -43,11 +43,12 @@ class EapExactMethod(ScoredMethod):
 
         Each of its groups (`input`, the heads, the mixer and the MLP of each layer) has five
         points, each with a forward and a backward of what follows the group: half of the model, on
-        average. Without MLPs it is `ATTENTION_ONLY` of that.
+        average, and half a layer less for each where the parts of a layer are parallel, which is
+        one group less in all. Without MLPs it is `ATTENTION_ONLY` of that.
         """
         if self.budget is not None:
             return self.budget
         layers = range(topology.n_layers)
-        groups = 1 + sum(len(topology.parts(layer)) for layer in layers)
+        groups = sum(len(topology.parts(layer)) for layer in layers) + (not topology.parallel)
         share = 1.0 if any(topology.mlp_nodes(layer) for layer in layers) else ATTENTION_ONLY
         return share * groups * 5 * 3 / 2
