@@ -34,8 +34,6 @@ _SCORES = pa.schema(
         ("head", pa.int16()),
         ("metric", pa.string()),
         ("value", pa.float32()),
-        ("ci_low", pa.float32()),
-        ("ci_high", pa.float32()),
         ("n", pa.int32()),
         ("null", pa.float32()),
     ]
@@ -61,10 +59,11 @@ _ROLES = pa.schema(
 def score_dump(models: Iterable[Model]) -> Iterator[tuple[str, bytes]]:
     """Yield path and content of the tables of scores and roles.
 
-    Scores are in single precision; the files of the models have them in double precision.
+    Scores are in single precision; the files of the models have them in double precision, with
+    their intervals, which would make this table three times as large.
     """
     known = list(models)
-    yield from _files("scores", _SCORES, map(_scores, known), floats=("value", "ci_low", "ci_high"))
+    yield from _files("scores", _SCORES, map(_scores, known), floats=("value",))
     yield from _files("roles", _ROLES, map(_roles, known))
 
 
@@ -85,7 +84,7 @@ def _scores(model: Model) -> pa.Table:
         at = np.nonzero(np.isfinite(score.values))
         size = len(at[0])
         null = model.nulls.get(metric, np.nan)
-        values = (score.values[at], score.low[at], score.high[at], score.n, null)
+        values = (score.values[at], score.n, null)
         row = (model.slug, model.title, model.revision, *at, metric, *values)
         for field, column in zip(_SCORES, row, strict=True):
             if isinstance(column, str):
