@@ -31,6 +31,7 @@ KINDS_OF_PAGES = (
     "m/zoo-attn-2l/a1.h3.html",
     "k/index.html",
     "k/induction.html",
+    *("k/universality.html", "f/index.html"),
     "s/index.html",
     "s/ov-copying.html",
     "t/index.html",
