@@ -12,12 +12,14 @@ import os
 import sys
 
 from acdc_pipeline.store import open_store
+from acdc_pipeline.store.codec import encode
 from tests import records
 
 
 def main() -> None:
     url, count = sys.argv[1], int(sys.argv[2])
     record = records.record()
+    encode(record)  # what it imports, children have from here
     starts, ends = os.pipe()
     children = []
     for _ in range(count):
