@@ -36,8 +36,8 @@ def by_hand(weights: TransformerWeights, p: PromptSet, layer: int, index: int) -
     """The answer logit lost, with the sum over the answer's places in a loop."""
     runs: list[LayerRun] = []
     for tokens in (p.clean, p.corrupted):
-        run_tokens(weights, tokens, visit=lambda run: runs.append(run) if run.layer == layer else 0)
-    clean, other = runs
+        run_tokens(weights, tokens, visit=runs.append)
+    clean, other = (run for run in runs if run.layer == layer)
     written = clean.written[index].clone()
     places = find_answer_positions(p).answer
     for row, query, keys in zip(p.answer_row, p.answer_pos, places, strict=True):
