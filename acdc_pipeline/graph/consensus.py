@@ -193,7 +193,7 @@ def _check_plain(plain: Mapping[str, Any]) -> None:
             raise GraphError("has edges that no entry names", field=f"or_groups.{number}")
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product as product_of
+from typing import Any
 
 import pytest
 import torch
@@ -82,7 +83,8 @@ ARRAYS = [torch.zeros(sizes, dtype=t) for sizes in SIZES for t in (torch.float32
 
 def test_arrays_are_checked_as_jaxtyping_checks_them():
     """Two arrays in one call, of which the first may settle the sizes for the second."""
-    hints = [kind[torch.Tensor, shape] for kind in (Float, Shaped) for shape in SHAPES]
+    kinds: tuple[Any, ...] = (Float, Shaped)
+    hints = [kind[torch.Tensor, shape] for kind in kinds for shape in SHAPES]
     # once more: arrays that were accepted take the short way
     pairs = 2 * list(product_of(hints, ARRAYS))
     for (first, one), (second, other) in zip(pairs, pairs[7::5] + pairs[:7], strict=False):
