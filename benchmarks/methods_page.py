@@ -56,8 +56,7 @@ of the edges are measured on as many held-out prompts. The figures are means ove
 
 A dash: there is no such figure; for stability, the search took longer than {longest:g} s. Scores
 of `random` follow from the seed alone and are the same on every resample. *cells*: how many were
-measured with a method, of those where half of the methods were; the same command measures what is
-missing.
+measured with a method; the same command measures what is missing.
 """
 
 
@@ -70,7 +69,7 @@ def page(table: Mapping[Cell, Mapping[str, Figures]], asked: argparse.Namespace,
         "--methods": asked.methods,
     }
     arguments = " ".join(f"{name} {' '.join(values)}" for name, values in given.items() if values)
-    table = _measured(table)
+    table = {cell: found for cell, found in table.items() if found}
     groups = list(dict.fromkeys(cell.group for cell in table))
     parts = [
         _ABOUT.format(
@@ -85,42 +84,45 @@ def page(table: Mapping[Cell, Mapping[str, Figures]], asked: argparse.Namespace,
     for group in groups:
         of = {cell: found for cell, found in table.items() if cell.group == group}
         parts.append(f"## {_TITLES[group]}\n\n" + "\n".join(_means(of)) + "\n")
+        parts.append(_explain_means(of))
         parts += _against(of, "eap-exact", "eap-ig-activations")
         if group != "compiled" and len(of) > 1:
             parts.append("CMD in each cell, the lowest in bold:\n\n" + "\n".join(_each(of)) + "\n")
     return "\n".join(parts)
 
 
-def _measured(
-    table: Mapping[Cell, Mapping[str, Figures]],
-) -> dict[Cell, Mapping[str, Figures]]:
-    """The cells with figures of half of their group's methods or more: means are over the same."""
-    of_group: dict[str, set[str]] = {}
-    for cell, found in table.items():
-        of_group.setdefault(cell.group, set()).update(found)
-    return {
-        cell: found
-        for cell, found in table.items()
-        if found and 2 * len(found) >= len(of_group[cell.group])
-    }
-
-
 def _methods_of(table: Mapping[Cell, Mapping[str, Figures]]) -> list[str]:
     return [name for name in METHODS if any(name in found for found in table.values())]
 
 
+def _common(table: Mapping[Cell, Mapping[str, Figures]]) -> Sequence[Mapping[str, Figures]]:
+    """The figures of the cells in which every method was measured; of all if there are none."""
+    n = len(_methods_of(table))
+    return [found for found in table.values() if len(found) == n] or list(table.values())
+
+
+def _explain_means(table: Mapping[Cell, Mapping[str, Figures]]) -> str:
+    n = len(_common(table))
+    return (
+        f"Means are over {n} of {len(table)} cells, those in which every method was measured.\n"
+        if n < len(table)
+        else f"Means are over all {n} cells.\n"
+    )
+
+
 def _means(table: Mapping[Cell, Mapping[str, Figures]]) -> Iterator[str]:
     """A row for each method, the lowest CMD first."""
-    fields = [f for f in _HEADINGS if any(_values(table, name, f) for name in _methods_of(table))]
+    common = _common(table)
+    fields = [f for f in _HEADINGS if any(_values(common, name, f) for name in _methods_of(table))]
     yield _line(["method", "cells", "first", *(_HEADINGS[field][0] for field in fields)])
     yield "|---" * (3 + len(fields)) + "|"
     contests = [contest for found in table.values() for contest in _contests(found)]
 
     def order(name: str) -> float:
-        return _mean(_values(table, name, "cmd")) or 0.0
+        return _mean(_values(common, name, "cmd")) or 0.0
 
     for name in sorted(_methods_of(table), key=order):
-        means = [(_mean(_values(table, name, field)), _HEADINGS[field][1]) for field in fields]
+        means = [(_mean(_values(common, name, field)), _HEADINGS[field][1]) for field in fields]
         cells = str(sum(name in found for found in table.values()))
         first = _wins(contests, name)
         yield _line(
@@ -175,10 +177,8 @@ def _each(table: Mapping[Cell, Mapping[str, Figures]]) -> Iterator[str]:
         yield _line([cell.task, cell.model, *texts])
 
 
-def _values(
-    table: Mapping[Cell, Mapping[str, Figures]], method: str, field: str
-) -> Sequence[float]:
-    found = (figures[method] for figures in table.values() if method in figures)
+def _values(cells: Iterable[Mapping[str, Figures]], method: str, field: str) -> Sequence[float]:
+    found = (figures[method] for figures in cells if method in figures)
     return [value for one in found if (value := getattr(one, field)) is not None]
 
 
