@@ -210,7 +210,8 @@ def _attribution(shape: Shape) -> Any:
     found = {}
     for node in _heads(shape):
         layer, index = node.layer or 0, node.head or 0
-        earlier = [f"a{layer - 1}.h{i}" for i in range(min(3, shape.n_heads))] if layer else []
+        before = [node for node in _heads(shape) if (node.layer or 0) < layer]
+        earlier = [str(node) for node in before[-shape.n_heads :][:3]]
         sources = ["token", "position", *earlier, "bias"]
         values = [
             [round((0.3 + 0.1 * index) * (len(sources) - i - k), 2) for k in range(len(sources))]
