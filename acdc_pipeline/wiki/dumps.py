@@ -8,7 +8,7 @@ that is larger goes on in another file (`all.scores.1.parquet`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -24,15 +24,19 @@ LARGEST = 20_000_000
 DUMPS = ("all.scores.parquet", "all.roles.parquet", "all.edges.parquet")
 """The first file of each table."""
 
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+_OF_MODEL = {"slug": "slug", "model": "title", "revision": "revision"}
+"""Columns of texts that a model has once, and its attributes."""
+
 _SLUG = pa.field("slug", pa.string())
 _SCORES = pa.schema(
     [
-        _SLUG,
-        ("model", pa.string()),
-        ("revision", pa.string()),
+        ("slug", _TEXT),
+        ("model", _TEXT),
+        ("revision", _TEXT),
         ("layer", pa.int16()),
         ("head", pa.int16()),
-        ("metric", pa.string()),
+        ("metric", _TEXT),
         ("value", pa.float32()),
         ("n", pa.int32()),
         ("null", pa.float32()),
@@ -79,24 +83,30 @@ def _edges(model: Model) -> pa.Table:
 
 
 def _scores(model: Model) -> pa.Table:
-    parts: dict[str, list[Any]] = {name: [] for name in _SCORES.names}
-    for metric, score in model.scores.items():
-        at = np.nonzero(np.isfinite(score.values))
-        size = len(at[0])
-        null = model.nulls.get(metric, np.nan)
-        values = (score.values[at], score.n, null)
-        row = (model.slug, model.title, model.revision, *at, metric, *values)
-        for field, column in zip(_SCORES, row, strict=True):
-            if isinstance(column, str):
-                indexes = pa.array(np.zeros(size, np.int32))
-                made: Any = pa.DictionaryArray.from_arrays(indexes, [column]).cast(field.type)
-            else:
-                whole = np.broadcast_to(np.asarray(column), size)
-                # turns NaN into null
-                made = pa.array(whole.astype(field.type.to_pandas_dtype()), from_pandas=True)
-            parts[field.name].append(made)
-    arrays = [pa.chunked_array(parts[field.name], field.type) for field in _SCORES]
-    return pa.Table.from_arrays(arrays, schema=_SCORES)
+    found = [(score, np.nonzero(np.isfinite(score.values))) for score in model.scores.values()]
+    sizes = [len(at[0]) for _, at in found]
+    nulls = [model.nulls.get(score.metric, np.nan) for score, _ in found]
+    columns: dict[str, Any] = {
+        **{name: _repeat([getattr(model, of)], [sum(sizes)]) for name, of in _OF_MODEL.items()},
+        "layer": _join([at[0] for _, at in found], np.int16),
+        "head": _join([at[1] for _, at in found], np.int16),
+        "metric": _repeat([score.metric for score, _ in found], sizes),
+        "value": _join([score.values[at] for score, at in found], np.float32),
+        "n": pa.array(np.repeat(np.array([s.n for s, _ in found], np.int32), sizes)),
+        # NaN becomes null
+        "null": pa.array(np.repeat(np.array(nulls, np.float32), sizes), from_pandas=True),
+    }
+    return pa.table({name: columns[name] for name in _SCORES.names})
+
+
+def _repeat(texts: Sequence[str], sizes: Sequence[int]) -> pa.DictionaryArray:
+    """Return each text as often as `sizes` says, as indexes: texts themselves are slow."""
+    indexes = np.repeat(np.arange(len(texts), dtype=np.int32), sizes)
+    return pa.DictionaryArray.from_arrays(pa.array(indexes), pa.array(texts, pa.string()))
+
+
+def _join(parts: Sequence[np.ndarray], kind: type[np.generic]) -> pa.Array:
+    return pa.array(np.concatenate([np.zeros(0), *parts]).astype(kind))
 
 
 def _roles(model: Model) -> pa.Table:
@@ -161,4 +171,6 @@ def _writer(
         use_dictionary=cast("Any", [name for name in schema.names if name not in floats]),
         column_encoding=dict.fromkeys(floats, "BYTE_STREAM_SPLIT") or None,
         write_statistics=True,
+        # readers see texts, not indexes
+        store_schema=False,
     )
