@@ -31,17 +31,17 @@ def test_all_scores_and_edges_are_those_of_the_models(small_site: Path, site: Si
     whole = pq.read_table(small_site / "data" / DUMPS[0])
     edges = pq.read_table(small_site / "data" / DUMPS[2])
     for model in site.models:
-        of_model = whole.filter(pc.equal(whole["slug"], model.slug))
+        of_model = whole.filter(pc.field("slug") == model.slug)
         alone = pq.read_table(small_site / "data" / f"{model.slug}.scores.parquet")
         for name in ("model", "layer", "head", "metric", "n"):
             assert of_model[name].to_pylist() == alone[name].to_pylist()
         single = alone["value"].to_numpy().astype(np.float32)
         np.testing.assert_array_equal(of_model["value"].to_numpy(), single)
-        own = edges.filter(pc.equal(edges["slug"], model.slug))
+        own = edges.filter(pc.field("slug") == model.slug)
         alone = pq.read_table(small_site / "data" / f"{model.slug}.edges.parquet")
         for name in alone.schema.names:
             assert own[name].to_pylist() == alone[name].to_pylist()
-    nulls = whole.filter(pc.equal(whole["metric"], "induction@1"))["null"].to_pylist()
+    nulls = whole.filter(pc.field("metric") == "induction@1")["null"].to_pylist()
     expected = {m.slug: np.float32(m.nulls["induction@1"]) for m in site.models}
     assert set(nulls) == {float(value) for value in expected.values()}
 
