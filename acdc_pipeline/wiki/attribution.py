@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 
@@ -84,6 +85,7 @@ def parse_attributions(document: Mapping[str, Any], head: str) -> Iterator[Attri
         )
 
 
+@lru_cache(maxsize=10_000)
 def _source(name: Any) -> str:
     return str(name) if name in NOT_NODES else str(Node.parse(str(name)))
 

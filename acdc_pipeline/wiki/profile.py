@@ -20,7 +20,7 @@ from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki.attribution import Attributed, parse_attributions
 from acdc_pipeline.wiki.experts import ExpertUse
 from acdc_pipeline.wiki.families.sketches import Sketches
-from acdc_pipeline.wiki.typical import Typical, decode_square, parse_typical
+from acdc_pipeline.wiki.typical import Typical, TypicalText, decode_square, parse_typical
 
 VERSION = 1
 """Version of the document format."""
@@ -177,11 +177,29 @@ class Profile:
 
     def typical(self, node: str) -> list[Typical]:
         """Return places near the mean of what a head does; none in older profiles."""
-        return list(parse_typical(self.document, node))
+        if node not in self._typical:
+            self._typical[node] = list(parse_typical(self.document, node, self._texts))
+        return self._typical[node]
 
     def attributions(self, node: str) -> list[Attributed]:
         """Return why a head attends in the first text of each typical part; none in older ones."""
-        return list(parse_attributions(self.document, node))
+        if node not in self._attributed:
+            self._attributed[node] = list(parse_attributions(self.document, node))
+        return self._attributed[node]
+
+    # several parts of the page of a head need them, and many heads have texts in common
+
+    @cached_property
+    def _typical(self) -> dict[str, list[Typical]]:
+        return {}
+
+    @cached_property
+    def _texts(self) -> dict[int, TypicalText]:
+        return {}
+
+    @cached_property
+    def _attributed(self) -> dict[str, list[Attributed]]:
+        return {}
 
     def snippets(self, node: str) -> list[Snippet]:
         """Return the snippets of a head, largest output first."""

@@ -172,9 +172,18 @@ class Site:
 
     @property
     def measured(self) -> str:
-        """Everything that the pages of roles and scores show, as text; circuits are not in it."""
+        """Everything that the pages of roles and scores show, as text.
+
+        Circuits are not in it, and of the tasks only those with scores and those whose published
+        circuit names roles.
+        """
         models = [(m.title, m.slug, m.n_layers, m.n_heads, m.size, m.measured) for m in self.models]
-        tasks = [(task.name, task.slug, task.title, task.reference) for task in self.tasks.values()]
+        scored = {score.task for score in self.scores.values()}
+        tasks = [
+            (task.name, task.slug, task.title, task.reference)
+            for task in self.tasks.values()
+            if task.name in scored or task.names_roles
+        ]
         families = [family.shown for family in self.families]
         return repr((models, tasks, list(self.scores.values()), families))
 

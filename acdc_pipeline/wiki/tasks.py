@@ -28,6 +28,13 @@ ROLE_OF_GROUP: Mapping[str, str] = {
 }
 """Roles that published circuits call by another name."""
 
+
+def role_of_group(group: str) -> str | None:
+    """Return the role that a group of a published circuit stands for; None if none does."""
+    name = ROLE_OF_GROUP.get(group, group)
+    return name if name in ROLES else None
+
+
 _ARXIV = re.compile(r"\b(\d{4}\.\d{4,5})\b")
 
 
@@ -49,6 +56,11 @@ class Task:
     source: tuple[str, str | None] | None = None
     hash: str | None = None
     reference: ReferenceCircuit | None = None
+
+    @property
+    def names_roles(self) -> bool:
+        """Whether a group of heads of its published circuit has a role."""
+        return self.reference is not None and any(map(role_of_group, self.reference.groups))
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,8 @@ def join_words(words: Sequence[str]) -> str:
 
 def show_line(text: str) -> str:
     """Return `text` on one line, with control and direction characters made visible."""
-    if text.isprintable():
+    # percentages contain narrow spaces
+    if text.isprintable() or text.replace("\N{NARROW NO-BREAK SPACE}", "").isprintable():
         return text
     return "".join(_LINE.get(c) or _visible(c, _JOINERS) for c in text)
 

@@ -109,8 +109,12 @@ def shift_typical(shown: Typical) -> tuple[int, float, Typical] | None:
     return distance, shares[distance], replace(shown, metric=SHIFTED, texts=tuple(texts))
 
 
-def parse_typical(document: Mapping[str, Any], head: str) -> Iterator[Typical]:
+def parse_typical(
+    document: Mapping[str, Any], head: str, known: dict[int, TypicalText]
+) -> Iterator[Typical]:
     """Yield the examples of a head; none in profiles that have no such part.
+
+    `known` are the texts of the document that were parsed, by number; others are added.
 
     Raises KeyError, TypeError, ValueError, IndexError or AttributeError if the part is malformed.
     """
@@ -118,7 +122,10 @@ def parse_typical(document: Mapping[str, Any], head: str) -> Iterator[Typical]:
     if stored is None:
         return
     for one in stored["heads"].get(head, ()):
-        texts = tuple(_parse_place(stored["texts"][p["text"]], p) for p in one["texts"])
+        for place in one["texts"]:
+            if place["text"] not in known:
+                known[place["text"]] = _parse_text(stored["texts"][place["text"]])
+        texts = tuple(_parse_place(known[place["text"]], place) for place in one["texts"])
         low, high = map(float, one["range"])
         parse_metric(one["metric"])
         size = len(texts[0].text.tokens)
@@ -134,7 +141,7 @@ def parse_typical(document: Mapping[str, Any], head: str) -> Iterator[Typical]:
         )
 
 
-def _parse_place(text: Mapping[str, Any], one: Mapping[str, Any]) -> TypicalPlace:
+def _parse_text(text: Mapping[str, Any]) -> TypicalText:
     tokens = tuple(map(str, text["tokens"]))
     cells = {
         str(metric): tuple((_index(q, tokens), _index(k, tokens)) for q, k in found)
@@ -143,11 +150,15 @@ def _parse_place(text: Mapping[str, Any], one: Mapping[str, Any]) -> TypicalPlac
     at = tuple(map(int, text["at"]))
     if len(at) != len(tokens):
         raise ValueError(f"{len(at)} positions of {len(tokens)} tokens")
+    return TypicalText(str(text["from"]), at, tokens, cells)
+
+
+def _parse_place(text: TypicalText, one: Mapping[str, Any]) -> TypicalPlace:
     return TypicalPlace(
-        TypicalText(str(text["from"]), at, tokens, cells),
-        _index(one["query"], tokens),
+        text,
+        _index(one["query"], text.tokens),
         float(one["value"]),
-        _decode_weights(one["weights"], len(tokens)),
+        _decode_weights(one["weights"], len(text.tokens)),
     )
 
 

@@ -12,13 +12,13 @@ from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
 from acdc_pipeline.wiki.page import Data
 from acdc_pipeline.wiki.site import Site
 from acdc_pipeline.wiki.tasks import (
-    ROLE_OF_GROUP,
     Finding,
     Task,
     Verdict,
     arxiv_url,
     check_role,
     find_claims,
+    role_of_group,
 )
 
 _MOST_MODELS = 4
@@ -28,12 +28,6 @@ _MOST_HEADS = 4
 """Number of heads named of a model."""
 
 _ORDER: tuple[Verdict, ...] = ("agrees", "disagrees", "not tested")
-
-
-def role_of_group(group: str) -> str | None:
-    """Return the role that a group of a published circuit stands for; None if none does."""
-    name = ROLE_OF_GROUP.get(group, group)
-    return name if name in ROLES else None
 
 
 def group_rows(site: Site, task: Task) -> list[Data]:
