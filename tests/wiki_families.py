@@ -18,7 +18,7 @@ STEPS = (0, 100, 1000, 20000)
 APPEARS = 1000
 """The step from which `HEAD` is an induction head."""
 
-HEAD = (1, 2)
+HEAD: tuple[int, int] = (1, 2)
 LAYERS, HEADS = 3, 4
 
 

@@ -35,7 +35,7 @@ def test_zoo_sweep_leaves_out_no_trained_model_that_learnt_its_tasks():
 
 
 def test_methods_sweep_has_every_method():
-    assert {method.name for method in find_sweep("methods").methods} == set(METHODS)
+    assert {method.model_dump()["name"] for method in find_sweep("methods").methods} == set(METHODS)
 
 
 def test_paper_sweep_has_the_thresholds_of_the_paper():

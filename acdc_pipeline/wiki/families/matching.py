@@ -26,7 +26,7 @@ def assign(costs: Float64[np.ndarray, "row column"]) -> Int64[np.ndarray, " row"
         shortest = np.full(n_columns, np.inf)
         before = np.full(n_columns, -1)
         is_open = np.ones(n_columns, bool)
-        row, least = start, 0.0
+        row, column, least = start, -1, 0.0
         while row >= 0:
             reached = least + costs[row] - row_price[row] - column_price
             better = is_open & (reached < shortest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,13 +81,17 @@ class Detaching(NativePatching):
 
     dropped: int | None = None
 
-    def run(self, tokens: Tensor, removed: set[str]) -> tuple[Tensor, dict[str, Tensor]]:
+    def run(self, tokens: Tensor, removed: Collection[str]) -> tuple[Tensor, dict[str, Tensor]]:
         self.reads: dict[str, Tensor] = {}
         self.mixed: dict[str, Tensor] = {}
         return super().run(tokens, removed)
 
     def received(
-        self, receiver: str, written: dict[str, Tensor], constant: Tensor, removed: set[str]
+        self,
+        receiver: str,
+        written: dict[str, Tensor],
+        constant: Tensor,
+        removed: Sequence[Collection[str]],
     ) -> Tensor:
         total = super().received(receiver, written, constant, removed).requires_grad_()
         total.retain_grad()
@@ -99,7 +104,7 @@ class Detaching(NativePatching):
         h: int,
         written: dict[str, Tensor],
         constant: Tensor,
-        removed: set[str],
+        removed: Sequence[Collection[str]],
     ) -> Tensor:
         out = super().head(layer, h, written, constant, removed)
         self.mixed[f"a{layer}.h{h}"] = out
@@ -130,12 +135,12 @@ def by_detaching(forward: Detaching, edges: list[str], n_layers: int) -> dict[st
                 continue
             if reader[-3:] in ("<q>", "<k>"):
                 head = reader[:-3]
-                step = without(forward, written, head, edge) - mixed[head]
+                step = without(forward, written, head, edge) - mixed[head][0]
                 gradient = mixed[head].grad
             else:
                 step, gradient = forward.ablated[source] - written[source], reads[reader].grad
             assert gradient is not None
-            by_prompt = (step * gradient).sum((1, 2)).abs()
+            by_prompt = (step * gradient[0]).sum((1, 2)).abs()
             total[edge] += float(by_prompt.sum().detach()) / others
     return total
 
@@ -144,11 +149,11 @@ def without(forward: Detaching, written: dict[str, Tensor], head: str, edge: str
     """What a head writes where `edge` is removed."""
     layer, one = (int(number) for number in head[1:].split(".h"))
     names = list(written)
-    before = {name: written[name] for name in names[: names.index(f"a{layer}.h0")]}
+    before = {name: written[name][None] for name in names[: names.index(f"a{layer}.h0")]}
     biases = [forward.w[f"blocks.{i}.attn.b_O"] for i in range(layer)]
-    constant = sum(biases, torch.zeros_like(written["input"]))
+    constant = sum(biases, torch.zeros_like(written["input"][None]))
     with torch.no_grad():
-        return NativePatching.head(forward, layer, one, before, constant, {edge})
+        return NativePatching.head(forward, layer, one, before, constant, [{edge}])[0]
 
 
 @pytest.mark.parametrize("name", ["native-ln-pre-mlp", "native-rms-rotary-gated"])

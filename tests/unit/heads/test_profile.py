@@ -154,7 +154,9 @@ def test_compiled_induction_attends_for_what_the_previous_token_head_wrote():
     found = profiled("compiled-induction").document["attribution"]["heads"]["a1.h2"]
     one = next(one for one in found if one["metric"] == "induction@1")
     # in the first copy stands what the query's token was followed by
-    assert one["query"][0] - one["key"][0] == model_profile("compiled-induction").period - 1
+    period = model_profile("compiled-induction").period
+    assert period is not None
+    assert one["query"][0] - one["key"][0] == period - 1
     (source, value), *_ = one["by_key"]
     assert source == "a0.h1"
     assert value > 0.8 * one["score"] > 0
