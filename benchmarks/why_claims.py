@@ -52,14 +52,14 @@ def check_why(page: str, name: str, profiles: list[dict[str, Any]], shard: Any) 
         for one in profile.get("attribution", {}).get("heads", {}).get(name, ())
     ]
     section = re.search(
-        r'<h2 id="why">.*?<p>(.*?)<dl class="why">(.*?)</dl>(.*?)</summary>', page, re.S
+        r'<h2 id="why">.*?<p>(.*?)<dl class=why>(.*?)</dl>(.*?)</summary>', page, re.S
     )
     if section is None:
         if stored:
             yield "the profile says why it attends, and the page does not"
         return
     sentence, rows, after = section.groups()
-    metric = shard["heads"][name][int(re.findall(r'data-number="(\d+)"', after)[0])]["m"]
+    metric = shard["heads"][name][int(re.findall(r"data-number=(\d+)", after)[0])]["m"]
     one, profile = next((one, p) for one, p in stored if one["metric"] == metric)
     text = html.unescape(re.sub(r"<.*?>", "", sentence))
     said = _SENTENCE.match(text)

@@ -110,8 +110,8 @@ def _read(path: Path) -> tuple[str, str, str]:
     """
     page = path.read_text(encoding="utf-8")
     patterns = (
-        r'<p class="lede">(.*?)</p>',
-        r'id="shown".*?<p class="hint">(.*?)<div',
+        r"<p class=lede>(.*?)</p>",
+        r'id="shown".*?<p class=hint>(.*?)<div',
         r">How sure</a>: (.*?)\.</p>",
     )
     found = (re.search(pattern, page, re.S) for pattern in patterns)

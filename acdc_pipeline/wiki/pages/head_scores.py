@@ -57,7 +57,7 @@ class ScoreTables:
         self.section = section
         # the same on every page
         self._links = {
-            ranked.site.slug: f'<th><a href="../../s/{ranked.site.slug}.html">'
+            ranked.site.slug: f"<th><a href=../../s/{ranked.site.slug}.html>"
             f"{escape(ranked.site.definition.title)}</a>"
             for ranked in section.ranked_scores
         }
@@ -75,7 +75,7 @@ class ScoreTables:
         for ranked in found[:_MAX_BEYOND]:
             task = ranked.site.task
             rows.append(self._row(ranked, place, "" if task is None else f"<br>on {escape(task)}"))
-        return {"rows": Markup("\n".join(rows)), "more": len(found) - _MAX_BEYOND}
+        return {"rows": Markup("".join(rows)), "more": len(found) - _MAX_BEYOND}
 
     def _beyond(self, place: HeadIndex) -> list[RankedScore]:
         found = []
@@ -106,7 +106,7 @@ class ScoreTables:
             {
                 "title": family.capitalize(),
                 "measured_on": _MEASURED_ON.get(family, ""),
-                "rows": Markup("\n".join(rows)),
+                "rows": Markup("".join(rows)),
             }
             for family, rows in groups.items()
         ]
@@ -131,7 +131,7 @@ class ScoreTables:
         return {
             "tasks": shown,
             "more": len(tasks) - len(shown),
-            "rows": Markup("\n".join(rows)),
+            "rows": Markup("".join(rows)),
         }
 
     def _row(self, ranked: RankedScore, place: HeadIndex, on: str = "") -> str:
@@ -180,10 +180,10 @@ def _bar(
     marks = "" if null is None else f";--n:{_percent(scale.position(null))}"
     if threshold is not None:
         marks += f";--t:{_percent(scale.position(threshold))}"
-    css = "sbar" if scale.low < 0 else "bar"
-    # 0 is the default of --a
-    begin = f"--a:{_percent(start)};" if start else ""
-    return f'<i class="{css}" style="{begin}--b:{_percent(end)}{marks}"></i>'
+    css = " class=s" if scale.low < 0 else ""
+    # the middle and 0 are the defaults of --a
+    begin = "" if start == (0.5 if scale.low < 0 else 0.0) else f"--a:{_percent(start)};"
+    return f"<i{css} style={begin}--b:{_percent(end)}{marks}></i>"
 
 
 def _percent(share: float) -> str:

@@ -74,4 +74,4 @@ def test_without_javascript_the_sentence_and_the_bars_are_there(
     page = (small_site / "m" / SLUG / f"{NAME}.html").read_text()
     section = page[page.index('id="why"') : page.index("</dl>", page.index('id="why"'))]
     assert section.count("<dt>Feeds its ") == 3
-    assert '<a href="a0.h0.html">a0.h0</a>' in section
+    assert "<a href=a0.h0.html>a0.h0</a>" in section
