@@ -48,17 +48,25 @@ def read_declared(
     """Return the families declared in the folder of notes, with their models.
 
     Raises:
-        SpecError: the file is not valid, names a model twice, or models of different shapes, or its
-            steps are not one for each member in rising order.
+        SpecError: the file is not valid, has two families of one name and kind, names a model
+            twice, or models of different shapes, or its steps are not one for each member in
+            rising order.
         UnknownName: a member is not on the site.
     """
     path = None if folder is None else folder / FILE
     if path is None or not path.is_file():
         return []
     known = {model.title: model for model in models}
-    out = []
+    out: list[tuple[DeclaredFamily, tuple[Model, ...]]] = []
     for number, family in enumerate(load_yaml(path, DeclaredFamilies).families):
         field = f"families.{number}"
+        if any((other.name, other.kind) == (family.name, family.kind) for other, _ in out):
+            raise SpecError(
+                f"'{family.name}' is there twice",
+                where=str(path),
+                field=f"{field}.name",
+                fix=f"names of {family.kind} must differ",
+            )
         for name in family.members:
             if name not in known:
                 raise UnknownName.among(

@@ -216,6 +216,25 @@ def test_declaration_that_cannot_be_meant_is_refused_with_its_place(
     assert "families.yaml" in str(error.value)
 
 
+@pytest.mark.parametrize("kinds", [("seeds", "seeds"), ("seeds", "finetunes")])
+def test_two_declared_families_of_one_kind_have_different_names(
+    kinds: tuple[str, str], declared_models, tmp_path: Path
+):
+    members = [["dir:run-step0", "dir:run-step100"], ["dir:run-step1000", "dir:run-step20000"]]
+    first, second = (
+        made.declared("a", kind, some) for kind, some in zip(kinds, members, strict=True)
+    )
+    text = first + second.removeprefix("families:\n")
+    (tmp_path / "families.yaml").write_text(text)
+    if len(set(kinds)) == 2:
+        declared = find_families(declared_models, tmp_path)[:2]
+        assert [family.slug for family in declared] == ["a-seeds", "a-finetunes"]
+        return
+    with pytest.raises(AcdcError, match="'a' is there twice") as error:
+        find_families(declared_models, tmp_path)
+    assert "must differ" in str(error.value)
+
+
 @pytest.fixture(scope="module")
 def declared_models(tmp_path_factory: pytest.TempPathFactory):
     small = made.wiki_store.Shape("zoo:attn-2l", 2, 2, 64, has_mlp=False)
