@@ -123,7 +123,12 @@ def test_server_on_a_taken_port_says_so(tiny_site: Path, port: int):
         ("bytes=10-", 206, slice(10, None)),
         ("bytes=-8", 206, slice(-8, None)),
         ("bytes=5-99999999", 206, slice(5, None)),
+        ("bytes=0-99999999999999999999999", 206, slice(0, None)),
+        ("bytes=-99999999999999999999999", 206, slice(0, None)),
         ("bytes=99999999-", 416, slice(0, 0)),
+        ("bytes=99999999999999999999999-", 416, slice(0, 0)),
+        ("bytes=-0", 416, slice(0, 0)),
+        ("bytes=5-2", 200, slice(None)),  # not valid, and so ignored
         ("bytes=0-1,4-5", 200, slice(None)),  # several ranges: allowed to be answered with all
         ("lines=1-2", 200, slice(None)),
     ],
