@@ -53,8 +53,13 @@ def _has_runs(store: Path) -> bool:
     return next((store / layout.RUNS).glob("*"), None) is not None
 
 
-def open_backend(location: str | Path, options: Mapping[str, Any] | None = None) -> Backend:
+def open_backend(
+    location: str | Path, options: Mapping[str, Any] | None = None, *, holds: str = "runs"
+) -> Backend:
     """Return the backend that `location` names. Nothing is created and no server is contacted.
+
+    Args:
+        holds: what is written there, for messages.
 
     Raises:
         StoreError: no such kind of store, or its library is not installed.
@@ -68,7 +73,7 @@ def open_backend(location: str | Path, options: Mapping[str, Any] | None = None)
         fs = fsspec.filesystem("file", use_listings_cache=False)
         return LocalBackend(str(folder), fs, folder.as_posix())
     if protocol in _READ_ONLY:
-        raise StoreError(f"runs cannot be written to {protocol}://", where=text, allowed=_KINDS)
+        raise StoreError(f"{holds} cannot be written to {protocol}://", where=text, allowed=_KINDS)
     if not _is_known(str(protocol).partition("::")[0]):
         raise StoreError(f"'{protocol}' is not a kind of store", where=text, allowed=_KINDS)
     try:

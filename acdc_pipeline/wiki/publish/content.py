@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -33,8 +34,15 @@ href="{root}m/index.html">Models</a> · <a href="{root}changes.html">What change
 
 def check_address(url: str) -> str:
     """Return the address of a site with a slash at its end. Raises InvalidInput for any other."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+    # RFC 3986, section 2; letters of other scripts are left to browsers
+    is_site = re.search(r'[\x00-\x20\x7f-\xa0<>"\\^`{|}]', url) is None and url.isprintable()
+    try:
+        parts = urlsplit(url)
+        is_site = is_site and parts.scheme in ("http", "https") and parts.port != 0
+        is_site = is_site and bool(parts.hostname) and not parts.query and not parts.fragment
+    except ValueError:  # a port or an IPv6 address that cannot be
+        is_site = False
+    if not is_site:
         raise InvalidInput(
             f"'{url}' is not the address of a site",
             field="url",

@@ -31,8 +31,17 @@ class GitTarget(Target):
         self._import: subprocess.Popen[bytes] | None = None
         if self._ask("rev-parse", "--git-dir") is None:
             raise InvalidInput("is in no git repository", where=str(folder), field="git")
-        if self._ask("check-ref-format", "--branch", branch) is None:
-            raise InvalidInput(f"'{branch}' is not a name of a branch", field="git")
+        # what git prints is another name for `@{-1}`, the branch before this one
+        name = self._ask("check-ref-format", "--branch", branch)
+        is_other = name is None or not branch.isprintable() or name.strip() != branch.encode()
+        if is_other or branch.startswith("refs/"):
+            short = branch.removeprefix("refs/heads/")
+            fix = f"--git {short}" if short not in ("", branch) else "--git gh-pages"
+            raise InvalidInput(
+                f"'{branch}' is not a name of a branch",
+                field="git",
+                fix=f"give the name alone: {fix}",
+            )
         trees = (self._ask("worktree", "list", "--porcelain") or b"").splitlines()
         if f"branch {self.ref}".encode() in trees:
             raise InvalidInput(

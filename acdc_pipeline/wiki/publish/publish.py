@@ -121,19 +121,20 @@ def publish(
             `data/versions/VERSION/`.
 
     Raises:
-        InvalidInput: there is no complete site, it exceeds a limit of the host, or the target holds
-            other files.
+        InvalidInput: there is no complete site, a file of it was changed, it exceeds a limit of the
+            host, or the target holds other files.
         StoreError: the target cannot be read or written.
         ExecutionFailed: a build writes to the folder, or git failed.
     """
     if not (site / "index.html").is_file():
         raise InvalidInput("holds no wiki", where=str(site), fix="build one: acdc wiki build")
     with lock_folder(site):
-        index = read_json((site / "data" / "index.json").read_bytes())
         there = target.sizes()
         before = _record_of(target, there)
+        built = _built(site)
+        index = read_json((site / "data" / "index.json").read_bytes())
         kept = _kept(before, index["data_version"], keep)
-        sources = {**_built(site), **_made(site, url, kept), **_archive(target, before, kept)}
+        sources = {**built, **_made(site, url, kept), **_archive(target, before, kept)}
         sizes = {path: source.entry.size for path, source in sources.items()}
         exceeded = {each.title: tuple(each.problems(sizes)) for each in HOSTS.values()}
         if host is not None and exceeded[HOSTS[host].title]:
@@ -169,6 +170,12 @@ def _record_of(target: Target, there: Mapping[str, int]) -> Record:
         return Record()
     data = target.read(RECORD)
     found = None if data is None else Record.decode(data)
+    if data is not None and found is None:
+        raise InvalidInput(
+            f"{RECORD}, which says what is published there, is damaged",
+            where=target.where,
+            fix="empty the place, or name another one",
+        )
     if found is None:
         raise InvalidInput(
             "holds other files, and is not a published wiki",
@@ -186,15 +193,19 @@ def _kept(before: Record, version: str, keep: int) -> tuple[Mapping[str, Any], .
 
 
 def _built(site: Path) -> dict[str, _Source]:
-    """Return the files of the build. Raises InvalidInput if it is not complete."""
+    """Return the files of the build. Raises InvalidInput if one is missing or was changed."""
     found: dict[str, _Source] = {}
     manifest = read_manifest(site)
     for path, entry in manifest.files.items():
         file = site / path
-        if not file.is_file() or file.stat().st_size != entry.size:
-            break
+        if not file.is_file():
+            fix = "build it again: acdc wiki build"
+            raise InvalidInput(f"is incomplete: {path} is missing", where=str(site), fix=fix)
+        if file.stat().st_size != entry.size or digest_of(file.read_bytes()) != entry.digest:
+            fix = f"delete {path}, and build again: acdc wiki build"
+            raise InvalidInput(f"{path} was changed after the build", where=str(site), fix=fix)
         found[path] = _Source(entry, file.read_bytes)
-    if not found or len(found) < len(manifest.files):
+    if not found:
         raise InvalidInput("is incomplete", where=str(site), fix="build it again: acdc wiki build")
     return found
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.store.backends.base import Backend
 from acdc_pipeline.store.errors import storage_errors
 from acdc_pipeline.store.location import open_backend
@@ -55,9 +56,12 @@ class StorageTarget(Target):
     """A folder, or any object store that a store of runs may be in: `s3://bucket/path`."""
 
     def __init__(self, location: str) -> None:
-        """Raises StoreError for no such kind of place."""
-        self.backend: Backend = open_backend(location)
+        """Raises StoreError for no such kind of place, InvalidInput for a file."""
+        self.backend: Backend = open_backend(location, holds="a wiki")
         self.where = self.backend.url
+        folder = self.backend.folder
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise InvalidInput("is a file", where=self.where, fix="name a new or an empty folder")
 
     def sizes(self) -> Mapping[str, int]:
         with storage_errors(self.where):

@@ -14,6 +14,7 @@ import pytest
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.store import Store, open_store
+from acdc_pipeline.store.errors import StoreError
 from acdc_pipeline.wiki.build import build
 from acdc_pipeline.wiki.publish import content
 from acdc_pipeline.wiki.publish import publish as module
@@ -185,10 +186,58 @@ def test_places_with_other_files_and_incomplete_sites_are_refused(site: Path, tm
     with pytest.raises(InvalidInput, match="holds other files"):
         publish(site, StorageTarget(str(tmp_path / "mine")))
     (site / "about.html").unlink()
-    with pytest.raises(InvalidInput, match="is incomplete"):
+    with pytest.raises(InvalidInput, match=r"is incomplete: about\.html is missing"):
         publish(site, StorageTarget(str(tmp_path / "public")))
     with pytest.raises(InvalidInput, match="holds no wiki"):
         publish(tmp_path / "mine", StorageTarget(str(tmp_path / "public")))
+    with pytest.raises(InvalidInput, match="is a file"):
+        StorageTarget(str(tmp_path / "mine" / "x"))
+    with pytest.raises(StoreError, match="a wiki cannot be written to http://"):
+        StorageTarget("http://localhost:1/x")
+
+
+@pytest.mark.parametrize(
+    ("name", "grows"),
+    [("index.html", True), ("data/index.json", False), ("m/zoo-attn-2l/a0.h0.html", False)],
+)
+def test_a_file_that_was_changed_after_the_build_is_named_and_not_sent(
+    site: Path, tiny_store: Store, tmp_path: Path, name: str, grows: bool
+):
+    built = (site / name).read_bytes()
+    (site / name).write_bytes(b"x" * (len(built) + grows))
+    public = StorageTarget(str(tmp_path / "public"))
+    with pytest.raises(InvalidInput, match=f"{name} was changed after the build") as error:
+        publish(site, public)
+    assert not (tmp_path / "public").exists()
+    assert f"delete {name}" in str(error.value)
+    (site / name).unlink()
+    build(tiny_store, site, jobs=1)
+    publish(site, public)
+    assert public.read(name) == built
+
+
+def test_a_damaged_record_of_what_is_published_is_named(site: Path, tmp_path: Path):
+    (tmp_path / "public").mkdir()
+    (tmp_path / "public" / RECORD).write_text("{")
+    with pytest.raises(InvalidInput, match=f"{RECORD}, which says .* is damaged"):
+        publish(site, StorageTarget(str(tmp_path / "public")))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("https://x y/", "https://x/\n", "https://x/\x7f", "https://x/a\xa0b/", "https://x/<a>/"),
+        *("https://[x/", "https://x:port/", "https://:80/", "ftp://x/", "https://x/?q", "x"),
+    ],
+)
+def test_what_is_no_address_of_a_site_is_refused(url: str):
+    with pytest.raises(InvalidInput, match="is not the address of a site"):
+        content.check_address(url)
+
+
+def test_an_address_may_have_a_port_and_other_scripts():
+    for url in ("http://localhost:8000/a", "https://[::1]/a", "https://exämple.org/ü%20"):
+        assert content.check_address(url) == f"{url}/"
 
 
 @pytest.fixture
@@ -246,8 +295,13 @@ def test_a_branch_of_other_things_is_refused(site: Path, repository: Path, tmp_p
     git(repository, "branch", "other")
     with pytest.raises(InvalidInput, match="holds other files"):
         publish(site, GitTarget("other", repository))
-    with pytest.raises(InvalidInput, match="is not a name of a branch"):
-        GitTarget("a..b", repository)
+    git(repository, "switch", "-q", "other")  # `@{-1}` is main
+    for name in ("a..b", "@{-1}", "-x", "", "a b", "refs/heads/q", "refs/x"):
+        with pytest.raises(InvalidInput, match="is not a name of a branch") as error:
+            GitTarget(name, repository)
+    assert "--git gh-pages" in str(error.value)
+    with pytest.raises(InvalidInput, match="--git q"):
+        GitTarget("refs/heads/q", repository)
     with pytest.raises(InvalidInput, match="in no git repository"):
         GitTarget("gh-pages", tmp_path)
 
