@@ -51,6 +51,12 @@ class SiteScore:
         """The task on whose prompts it was measured; None for all others."""
         return task_of(self.metric)
 
+    @property
+    def title(self) -> str:
+        """The title of its definition, with its task: `Effect of reading the answer on ioi`."""
+        on = "" if self.task is None else f" on {show_name(self.task, 24)}"
+        return self.definition.title + on
+
 
 @dataclass(frozen=True)
 class RankedScore:
@@ -206,7 +212,7 @@ class Site:
                     score.values,
                     about.scale,
                     f"{show_name(model.title)}. "
-                    + describe_mosaic(about.definition.title, score.values, model.empty_cells),
+                    + describe_mosaic(about.title, score.values, model.empty_cells),
                 )
                 for model in self.models
                 if (score := model.scores.get(metric)) is not None

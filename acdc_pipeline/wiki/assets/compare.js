@@ -4,7 +4,7 @@
   var form = document.querySelector(".pickers");
   var status = document.querySelector(".status");
   var place = document.querySelector(".comparison");
-  var sides = document.querySelector(".side-by-side");
+  var sides = document.querySelector(".both-heads");
   var heads = null, latest = 0;
 
   function make(tag, text, css) {

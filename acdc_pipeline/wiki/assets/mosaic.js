@@ -103,8 +103,7 @@
     var option = select.selectedOptions[0], link = section.querySelector(".shown");
     section.querySelector(".panels").dataset.metric = metric;
     section.querySelector(".table").href = "s/" + option.dataset.slug + ".html";
-    var group = option.parentNode.label || "";
-    link.textContent = option.textContent + (/^on /.test(group) ? " " + group : "");
+    link.textContent = option.textContent;
     link.href = "s/" + option.dataset.slug + ".html";
     section.querySelector(".claim").textContent = option.dataset.claim;
     wikiState(metric === section.dataset.metric ? "index.html" : "?score=" + encodeURIComponent(metric));

@@ -38,6 +38,12 @@ MAX_ROWS = 1500
 """Number of edges listed on the page; the Parquet file contains all."""
 
 _MAX_PROMPTS = 3
+METRIC_NAMES = {
+    "kl": "KL divergence",
+    "nll": "negative log-likelihood",
+    "logit_diff": "the logit difference",
+    "prob_diff": "the probability difference",
+}
 _UNITS = {
     "kl": "nats",
     "nll": "nats",

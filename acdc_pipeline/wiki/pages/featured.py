@@ -13,9 +13,10 @@ from acdc_pipeline.heads.habits import lead_place, lead_role
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.plotting.circuit_series import SeriesEdge, draw_series
 from acdc_pipeline.store import Store
-from acdc_pipeline.wiki.circuits import CircuitSeries, Cut, parse_edge
+from acdc_pipeline.wiki.circuits import CircuitSeries, Cut, other_faithfulness, parse_edge
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_name, restore_profiles
 from acdc_pipeline.wiki.page import Data
+from acdc_pipeline.wiki.pages.circuit import METRIC_NAMES
 from acdc_pipeline.wiki.pages.head_typical import typical_data
 from acdc_pipeline.wiki.pages.plain_names import plain_name
 from acdc_pipeline.wiki.pages.statement import (
@@ -164,6 +165,15 @@ def head_data(found: FeaturedHead) -> Data:
     }
 
 
+def _describe_faithfulness(cut: Cut) -> str:
+    """`98 % of what it does by KL divergence, 80 % by the logit difference`."""
+    metric = str(cut.run.spec.method.plain().get("metric", "kl"))
+    shown = [(metric, cut.faithfulness), *filter(None, [other_faithfulness(cut.run)])]
+    said = [(format_percent(share), METRIC_NAMES.get(name, name)) for name, share in shown]
+    (first, by), *others = said
+    return ", ".join([f"{first} of what it does by {by}", *(f"{s} by {n}" for s, n in others)])
+
+
 def _word(token: str) -> str:
     """Return a token without the space in front of it."""
     return show_words(token).strip() or show_token(token)
@@ -196,6 +206,6 @@ def circuit_data(site: Site, found: FeaturedCircuit) -> Data:
         "total": total,
         "heads": len(heads),
         "of_heads": len(model.places),
-        "faithfulness": format_percent(cut.faithfulness),
+        "faithfulness": _describe_faithfulness(cut),
         "svg": draw_series(series.shape, edges, shown=0, label=show_line(label), link=link).svg,
     }

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from markupsafe import Markup
 
 from acdc_pipeline.wiki.circuits import Agreement, CircuitSeries, EdgeKey, find_agreement
-from acdc_pipeline.wiki.models import HeadIndex, head_name
+from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
 from acdc_pipeline.wiki.page import Data, SectionPage, frame
 from acdc_pipeline.wiki.pages.circuit import circuit_warnings, removal_cost
 from acdc_pipeline.wiki.pages.groups import others_in_group
@@ -103,13 +103,19 @@ class HeadPage(SectionPage[HeadIndex]):
             "group": others_in_group(model, place),
             "caveats": _caveats(section),
             "version": model.data_version,
-            "coverage": f"{pluralize(len(model.scores), 'score')}, in {len(circuits)} of "
-            f"{pluralize(len(model.circuits), 'task')}",
+            "coverage": _coverage(model, len(circuits)),
         }
 
     def _neighbour(self, place: HeadIndex, step: int) -> str | None:
         index = self.number[place] + step
         return head_name(*self.places[index]) if 0 <= index < len(self.places) else None
+
+
+def _coverage(model: Model, inside: int) -> str:
+    scores = pluralize(len(model.scores), "score")
+    if not model.circuits:
+        return scores
+    return f"{scores}, in circuits of {inside} of {pluralize(len(model.circuits), 'task')}"
 
 
 def _summarize_circuits(section: Section, place: HeadIndex) -> str:

@@ -97,7 +97,7 @@ def _about(model: Model) -> list[tuple[str, str]]:
 
 def _mosaic(section: Section, metric: str) -> Data:
     score, values = section.scores[metric], section.model.scores[metric].values
-    title = score.definition.title
+    title = score.title
     suffix = "" if score.task is None else f".{section.tasks[score.task].slug}"
     return {
         "score": score,

@@ -30,6 +30,9 @@ _BEFORE, _AFTER = 12, 3
 _LEAST = 0.005
 """Share from which a part of the bar is drawn."""
 
+_BEYOND = 0.05
+"""Share of attention over that of a head that looks everywhere alike, from which it is said."""
+
 _MOST_SHADE = 50
 """Percentage of colour at full attention."""
 
@@ -136,12 +139,8 @@ def _summarize(model: Model, place: HeadIndex, text: TextProfile, found: HeadOnT
 
 
 def describe(text: TextProfile, found: HeadOnText, roles: Sequence[str]) -> str:
-    """Return the sentence: how much rests on the first token, and what its roles explain."""
-    rest = format_percent(found.attention["first"])
-    start = (
-        f"On {pluralize(text.tokens, 'token')} of {text.title} it rests on "
-        f"{_name(text, 'first')} with {rest} of its attention"
-    )
+    """Return the sentence: where it rests or looks most, and what its roles explain."""
+    start = f"On {pluralize(text.tokens, 'token')} of {text.title} it {_resting_place(text, found)}"
     about = kinds_of_roles(roles)
     looking = [kind for kind in about if kind != "first"]
     if not about:
@@ -155,6 +154,21 @@ def describe(text: TextProfile, found: HeadOnText, roles: Sequence[str]) -> str:
         f"{start}; its roles explain {share}, on {where} (a head that looks everywhere alike: "
         f"{alike})."
     )
+
+
+def _resting_place(text: TextProfile, found: HeadOnText) -> str:
+    """Say where a head looks more than one that looks everywhere alike; the first token counts
+    first."""
+    beyond = {kind: found.attention[kind] - text.uniform[kind] for kind in KEY_KINDS}
+    rest = format_percent(found.attention["first"])
+    if beyond["first"] > _BEYOND:
+        return f"rests on {_name(text, 'first')} with {rest} of its attention"
+    most = max(KEY_KINDS, key=lambda kind: beyond[kind])
+    if most == "other" or beyond[most] <= _BEYOND:
+        return "rests nowhere in particular"
+    alike = format_percent(text.uniform[most])
+    share = format_percent(found.attention[most])
+    return f"looks most at {KINDS[most]}: {share} of its attention, where alike would be {alike}"
 
 
 def _name(text: TextProfile, kind: str) -> str:

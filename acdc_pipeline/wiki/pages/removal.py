@@ -56,7 +56,8 @@ def describe_effects(model: Model, place: HeadIndex, role: HeadRole) -> Effects:
         key = metric_key("direct_effect", role.on)
         measures.append(measure(model, place, key, "{signed} directly"))
         if "attention" not in role.evidence:
-            measures.append(_say_attention(model, place, role.on))
+            key = metric_key("attention_to_answer", role.on)
+            measures.append(measure(model, place, key))
     if role.role == "direct_contributor":
         looked = value_of(model, place, "attention_to_answer", role.on)
         clause = ", without looking at it in the prompt" if looked < READS else ""
@@ -71,15 +72,6 @@ def describe_effects(model: Model, place: HeadIndex, role: HeadRole) -> Effects:
             removal += ", most of it through later heads and MLPs"
         removal += "."
     return Effects(clause, tuple(said for said in measures if said), removal)
-
-
-def _say_attention(model: Model, place: HeadIndex, task: str) -> str:
-    """Say attention to the answer, and whether others would look there without it being one."""
-    metric = metric_key("attention_to_answer", task)
-    said, null = measure(model, place, metric), model.nulls.get(metric)
-    if null is None or not value_of(model, place, "attention_to_answer", task) <= null:
-        return said
-    return f"{said}, no more than on counterfactual prompts (up to {format_fixed(null)})"
 
 
 def is_compensated(model: Model, place: HeadIndex, role: HeadRole) -> bool:

@@ -96,6 +96,8 @@ class RolePage(SitePage[RoleDefinition]):
             "depth_models": _count_models([pair for pair in found if pair[0].size]),
             "enough_models": _LEAST_MODELS,
             "universal": universal_data(site, role),
+            "rows": len(found),
+            "heads": _count_heads(found),
         }
 
 

@@ -190,7 +190,7 @@ def test_tokens_show_their_sources_and_two_heads_follow_each_other(
     one, two = list(document["heads"])[:2]
     page = tab("http")
     page.open(f"compare.html?a={slug}/{one}&b={slug}/{two}")
-    views = page.page.locator(".side-by-side .attention")
+    views = page.page.locator(".both-heads .attention")
     views.nth(1).locator(".tok").first.wait_for()
     views.nth(0).locator("select").select_option(index=1)
     tokens = [views.nth(i).locator(".tok") for i in range(2)]

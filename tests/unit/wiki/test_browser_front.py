@@ -127,8 +127,8 @@ def test_search_knows_names_of_several_words_and_what_was_meant(
 def test_comparison_opens_with_words_and_attention_and_folds_the_numbers(tab: Callable[..., Tab]):
     page = tab()
     page.open("compare.html?a=zoo-attn-2l/a1.h3&b=zoo-gpt2-4l-s0/a0.h1")
-    page.page.locator(".side-by-side .says p").first.wait_for()
-    assert page.page.locator(".side-by-side h3").all_inner_texts() == [
+    page.page.locator(".both-heads .says p").first.wait_for()
+    assert page.page.locator(".both-heads h3").all_inner_texts() == [
         "a1.h3 in zoo:attn-2l",
         "a0.h1 in zoo:gpt2-4l-s0",
     ]

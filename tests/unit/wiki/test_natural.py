@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,23 @@ def test_sentence_names_what_the_roles_explain():
     )
     assert describe(text, found, ["sink"]).endswith("which is its role.")
     assert describe(text, found, ["mover"]).endswith("it has no role that says where it looks.")
+
+
+def test_sentence_counts_only_attention_beyond_that_of_a_head_that_looks_everywhere_alike():
+    text = parse_text_profile(json.dumps(text_record(TINY[0]).text).encode(), "novel.txt")
+    found = text.head("a0.h1")
+    assert found is not None
+
+    def say(kind: str, more: float) -> str:
+        attention = {**text.uniform, kind: text.uniform[kind] + more}
+        return describe(text, replace(found, attention=attention), [])
+
+    assert "it rests on <bos> with 30 % of its attention;" in say("first", 0.2)
+    assert "it rests nowhere in particular;" in say("first", 0.01)
+    assert "it rests nowhere in particular;" in say("other", 0.3)
+    assert "it looks most at the token before: 40 % of its attention, where alike" in say(
+        "previous", 0.3
+    )
 
 
 @pytest.mark.parametrize(

@@ -311,3 +311,28 @@ def test_head_page_without_a_role_tells_what_came_nearest(small_pages: dict[str,
         assert re.search(f"{title} (on .*: .*, where {title} )?has .* or more", page.text) or (
             f", where {title} has " in page.text
         )
+
+
+def test_lists_of_scores_name_the_task_of_each(small_site: Path, site: Site):
+    for name in ("index.html", f"m/{site.models[0].slug}/index.html"):
+        options = re.findall("<option [^>]*>([^<]*)", (small_site / name).read_text())
+        assert len(options) == len(set(options)) > 9, name
+        assert any(option.endswith(" on ioi") for option in options)
+
+
+def test_texts_of_kinds_use_the_words_of_the_evidence_they_have():
+    for name, role in ROLES.items():
+        levels = [c.evidence for c in (*role.required, *role.supporting)]
+        if "causal" not in {evidence_word(level, name) for level in levels}:
+            assert "causal" not in role.reason, name
+
+
+def test_page_of_a_kind_says_where_a_head_has_several_rows(
+    small_pages: dict[str, Page], site: Site
+):
+    for name, held in site.holders.items():
+        heads = {(model.slug, role.node) for model, role in held}
+        says = (
+            "with a row for each task on which one behaves so" in small_pages[f"k/{name}.html"].text
+        )
+        assert says == (len(held) > len(heads)), name
