@@ -127,19 +127,22 @@ def heads(
             report=report,
         )
         results = open_store(store)
+        runs = [
+            plan_run(spec, model, method=method, prompts=prompts, seed=seed, dtype=dtype)
+            for spec in specs
+        ]
+        on_text = None
+        if texts:  # first, so that a text with too few tokens is refused before the profiles
+            how = TextMethod(**{"name": "text", **TextMethod.defaults(), **given})
+            run = plan_text_run(texts, model, method=how, seed=seed, dtype=dtype)
+            on_text = profile_text_into(results, run, texts, make_worker, progress, report)
         records, cached = [], []
-        for spec in specs:
-            run = plan_run(spec, model, method=method, prompts=prompts, seed=seed, dtype=dtype)
+        for run, spec in zip(runs, specs, strict=True):
             record, was_there = discover_into(
                 results, run, spec, make_worker, progress, report=report
             )
             records.append(record)
             cached.append(was_there)
-        on_text = None
-        if texts:
-            how = TextMethod(**{"name": "text", **TextMethod.defaults(), **given})
-            run = plan_text_run(texts, model, method=how, seed=seed, dtype=dtype)
-            on_text = profile_text_into(results, run, texts, make_worker, progress, report)
     paths = [results.path(record.spec.run_id()) for record in records]
     if json:
         documents = [

@@ -73,8 +73,10 @@ def draw_contexts(
     width = min(context, context_length(weights))
     room = width - len(first)
     pieces: list[tuple[int, list[int]]] = []
+    total = 0
     for number, text in enumerate(texts):
         for ids in encode(tokenizer, text.documents):
+            total += len(ids)
             cut = (list(ids[start : start + room]) for start in range(0, len(ids), room))
             pieces += [(number, piece) for piece in cut if len(piece) >= min(SHORTEST, room)]
     if weights.bidirectional:
@@ -92,9 +94,11 @@ def draw_contexts(
         kept[index] = piece
         left -= len(piece) - not_counted
     if tokens - left < FEWEST_TOKENS:
-        whole = f" in pieces of {width}" if weights.bidirectional else ""
+        pieces_of = f"{room}" if weights.bidirectional else f"{min(SHORTEST, room)} or more"
+        used = f", of which {tokens - left} count (in pieces of {pieces_of})"
         raise PromptError(
-            f"{tokens - left} tokens{whole} are too few to tell what heads do",
+            "too few tokens to tell what heads do: "
+            f"{total}{used if total >= FEWEST_TOKENS else ''}",
             where=", ".join(text.name for text in texts),
             field="text",
             allowed=f"at least {FEWEST_TOKENS}",

@@ -121,13 +121,14 @@ def test_heads_with_bad_input_say_what_is_wrong(capsys, arguments, parts, store_
     assert not Path(store_url).exists()
 
 
-def test_heads_text_that_is_no_text_or_empty_is_refused(capsys, tmp_path):
+def test_heads_text_that_is_no_text_or_empty_is_refused(capsys, tmp_path, store_url):
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     profiled(capsys, "--text", tmp_path / "binary").refuses("binary", "not text in UTF-8")
     (tmp_path / "empty").write_text(" \n")
     profiled(capsys, "--text", tmp_path / "empty").refuses("empty", "is empty")
     (tmp_path / "short.txt").write_text("a b c")
-    profiled(capsys, "--text", tmp_path / "short.txt").refuses("short.txt", "too few", "100")
+    profiled(capsys, "--text", tmp_path / "short.txt").refuses("short.txt", "heads do: 3", "100")
+    assert list(open_store(store_url).run_ids()) == []  # refused before the profiles
     (tmp_path / "other.jsonl").write_text('{"text": "a"}\n{"words": "a"}\n')
     profiled(capsys, "--text", tmp_path / "other.jsonl").refuses("line 2 has no text")
     (tmp_path / "twice").mkdir()
