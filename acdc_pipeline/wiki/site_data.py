@@ -15,7 +15,7 @@ from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki.model_data import FORMAT, FORMAT_VERSION, encode_json, encode_script, pick
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_index
 from acdc_pipeline.wiki.page import PACKAGE
-from acdc_pipeline.wiki.pages.search_words import kind_words
+from acdc_pipeline.wiki.pages.search_words import kind_words, near_kinds
 from acdc_pipeline.wiki.site import Site, SiteScore
 from acdc_pipeline.wiki.text import show_name
 
@@ -130,7 +130,11 @@ def search_document(site: Site) -> dict[str, Any]:
             for model in site.models
         ],
         "kinds": [
-            {**pick(role, "name", "title", "claim"), "words": kind_words(role.name)}
+            {
+                **pick(role, "name", "title", "claim"),
+                "words": kind_words(role.name),
+                "near": [kinds.index(other) for other in near_kinds(role.name)],
+            }
             for role in ROLES.values()
         ],
         "tasks": [pick(task, "name", "slug", "title") for task in site.tasks.values()],

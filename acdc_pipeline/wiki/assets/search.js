@@ -138,7 +138,11 @@
     list.filter(function (test) { return test.kind === "role"; }).forEach(function (test) {
       var kind = heads.data.kinds[test.role];
       place.append(link("k/" + kind.name + ".html", kind.words[0][0].toUpperCase() + kind.words[0].slice(1)), ": " + kind.claim + " ");
-      if (!heads.hasRole(test.role)) place.append("No head of this site behaves so. ");
+      if (heads.hasRole(test.role)) return;
+      place.append("No head of this site behaves so. ");
+      kind.near.filter(function (i) { return heads.hasRole(i); }).slice(0, 2).forEach(function (i, at) {
+        place.append(at ? ", " : "Nearest kinds: ", link("search.html?kind=" + heads.data.kinds[i].name, heads.data.kinds[i].words[0]));
+      });
     });
   }
 

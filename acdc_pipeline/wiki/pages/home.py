@@ -9,6 +9,7 @@ from acdc_pipeline.wiki.page import Data, SinglePage, frame
 from acdc_pipeline.wiki.pages.mosaics import mosaic_settings, telling_metric
 from acdc_pipeline.wiki.pages.plain_names import plain_name
 from acdc_pipeline.wiki.pages.role import role_rows
+from acdc_pipeline.wiki.pages.search_words import example_queries
 from acdc_pipeline.wiki.pages.task import task_rows
 from acdc_pipeline.wiki.scores import group_by_task
 from acdc_pipeline.wiki.site import Site, SiteScore
@@ -39,6 +40,7 @@ class HomePage(SinglePage):
             "front": {"head": None, "circuit": None, **site.front},
             "names": {model.slug: plain_name(model) for model in site.models},
             "kinds": kinds,
+            "examples": " · ".join(example_queries(site)),
             "kinds_first": telling[:_KINDS_SHOWN],
             "tasks": task_rows(site),
         }
@@ -85,7 +87,8 @@ class SearchPage(SinglePage):
     path = "search.html"
 
     def data(self, _: None) -> Data:
-        return frame(0, "Search", ("Search", None))
+        examples = " · ".join(example_queries(self.site))
+        return {**frame(0, "Search", ("Search", None)), "examples": examples}
 
 
 class ComparePage(SinglePage):

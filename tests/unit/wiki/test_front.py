@@ -17,7 +17,7 @@ from acdc_pipeline.wiki.pages.featured import find_circuit, find_head
 from acdc_pipeline.wiki.pages.mosaics import telling_metric
 from acdc_pipeline.wiki.pages.plain_names import plain_name
 from acdc_pipeline.wiki.pages.published import group_rows, role_claims
-from acdc_pipeline.wiki.pages.search_words import kind_words
+from acdc_pipeline.wiki.pages.search_words import example_queries, kind_words, near_kinds
 from acdc_pipeline.wiki.runs import read_store
 from acdc_pipeline.wiki.site import Site, make_site
 from acdc_pipeline.wiki.typical import Typical
@@ -149,3 +149,14 @@ def test_depth_is_plotted_from_five_models_on(small_pages: dict[str, Page], smal
     assert not [e for e in page.all("svg") if "plot" in str(e.attributes.get("class"))]
     assert "In which models" in page.text
     assert '-&gt; "' not in (small_site / "t/ioi/index.html").read_text()
+
+
+def test_examples_of_the_search_find_heads_and_kinds_without_heads_lead_to_near_ones(site: Site):
+    kind, *rest, score = example_queries(site)
+    held = {role for role in site.holders if kind in kind_words(role)}
+    assert len(held) == 1
+    assert rest[0] in site.tasks
+    assert any(rest[-1].startswith(f"{model.slug} ") for model in site.models)
+    assert score.endswith(">0.5")
+    assert near_kinds("name_mover")[:2] == ["mover", "direct_contributor"]
+    assert "name_mover" not in near_kinds("name_mover")
