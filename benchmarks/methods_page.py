@@ -38,8 +38,8 @@ _ABOUT = """\
 Written by `python -m benchmarks.methods_table` ({arguments}) on {machine}.
 
 In each cell, a task and a model that claims it, a method searches by the logit difference, and by
-KL where it can, on {prompts} prompts, with corrupted ablation; its circuits at MIB's ten fractions
-of the edges are measured on as many held-out prompts. The figures are means over cells.
+KL where it can, on {prompts} prompts, with corrupted ablation;
+its circuits at MIB's ten fractions of the edges are measured on as many held-out prompts.
 
 - **AUROC**: how well scores, or circuits at several thresholds, tell the true edges of compiled
   models from the others; equal scores count half, chance is 0.5 (higher is better).
@@ -54,9 +54,10 @@ of the edges are measured on as many held-out prompts. The figures are means ove
 - **forwards**: matrix operations of one such search (by KL where the method can) in units of one
   forward on its prompts; **seconds** of CPU of one by the logit difference on {threads} thread.
 
-A dash: there is no such figure; for stability, the search took longer than {longest:g} s. Scores
-of `random` follow from the seed alone and are the same on every resample. *cells*: how many were
-measured with a method; the same command measures what is missing.
+On the real model `eap-exact` has a budget of {budget:g} forwards. A dash: there is no such figure;
+for stability, the search took longer than {longest:g} s. Scores of `random` follow from the seed
+alone and are the same on every resample. *cells*: how many were measured with a method; the same
+command measures what is missing.
 """
 
 
@@ -79,6 +80,7 @@ def page(table: Mapping[Cell, Mapping[str, Figures]], asked: argparse.Namespace,
             resamples=asked.resamples,
             threads=asked.threads,
             longest=asked.longest,
+            budget=asked.budget,
         )
     ]
     for group in groups:
