@@ -48,6 +48,10 @@ EXCHANGES = (1 / 16, 1 / 6)
 MOST_EXCHANGES = 5
 """Exchanges that are tested at once."""
 
+EXACT_FACTOR = 3.0
+"""What closing every edge alone may cost, over the gradients of `eap-ig-activations`, to propose in
+their place."""
+
 SINGLE_TESTS = 6.0
 """Forwards up to which every edge is tested alone, in place of gradients."""
 
@@ -69,7 +73,9 @@ def eap_exact(problem: ScoringProblem, method: EapExactMethod) -> EdgeScores:
 
     1. Attribution proposes: of every size the circuits cut (`graph.cut`) from the scores of
        `eap-ig-activations` and of `eap-ig-inputs` by magnitude, from the sum of both, each divided
-       by its total, and from the former with their sign. Gradients are taken at 2 and 3 points. If
+       by its total, and from the former with their sign. Gradients are taken at 2 and 3 points. In
+       graphs so small that closing each edge alone costs at most three times the former, its exact
+       effect takes the place of the former. If
        the best circuit of the largest size is more than half as bad as no edges, minus the gradient
        by gates proposes too, the mean over points on the line from closed gates to open ones:
        integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365) over gates.
@@ -138,8 +144,10 @@ class _Search:
         self.worth: Values = self.tests.by_input(INPUT_POINTS)
         self.history = _share(self.worth)
         self.proposals = [np.abs(self.worth)]
-        if self._left() >= len(GROUP_POINTS) * cost_by_group(self.topology):
-            self._learn(self.tests.by_group(GROUP_POINTS))
+        of_groups = len(GROUP_POINTS) * cost_by_group(self.topology)
+        alone = self._close_each(min(self._left(), EXACT_FACTOR * of_groups))
+        if alone is not None or self._left() >= of_groups:
+            self._learn(self.tests.by_group(GROUP_POINTS) if alone is None else alone)
             self.proposals = [np.abs(self.worth), *self.proposals, self.history]
         self.alone: dict[bytes, dict[int, Tested]] = {}
         self.found: list[Tested] = []
@@ -168,6 +176,16 @@ class _Search:
         scores = self._settle([self._scores(nest, self.alone), *map(self._scores, [nest, *plain])])
         self.problem.advance(1.0)
         return scores
+
+    def _close_each(self, allowed: float) -> Values | None:
+        """The exact effect of closing each edge alone; None if that costs more than `allowed`."""
+        # every test computes an output at least
+        if len(self.whole) > allowed * len(self.topology.sources):
+            return None
+        closed = [_flipped(self.whole, edge) for edge in range(len(self.whole))]
+        if self.tests.cost(closed) > allowed:
+            return None
+        return np.array([one.value for one in self.tests.test(closed)])
 
     def _sizes_by_gradient(self) -> set[int]:
         """Where gradients are worth most: as many sizes, by index, as the budget pays for."""
