@@ -28,11 +28,15 @@ WORDS = {
     "its earlier occurrences": "duplicate",
 }
 ROUNDING = 0.006
+BEYOND = 0.05
+"""Share over that of a head that looks everywhere alike, from which a place is named."""
 
 _SENTENCE = re.compile(
-    r"On ([\d,]+) tokens of (.*?) it rests on (.*?) with (\S+\s?%) of its attention"
+    r"On ([\d,]+) tokens of (.*?) it "
+    r"(rests on .*? with|looks most at .*?:|rests nowhere in particular)"
+    r"(?: (\S+\s?%) of its attention)?(?:, where alike would be (\S+\s?%))?"
     r"(?:; its roles explain (\S+\s?%), on (.*?) \(a head that looks everywhere alike: (\S+\s?%)\)"
-    r"|(, which is its role)|; (it has no role that says where it looks))\."
+    r"|(, (?:which is|against) its role)|; (it has no role that says where it looks))\."
 )
 
 
@@ -60,14 +64,13 @@ def check_text_sentence(
     if not said:
         yield "the run on text is not shown"
         return
-    tokens, source, _, rest, share, where, alike, only_rests, none = said.groups()
+    tokens, source, place, rest, flat, share, where, alike, only_rests, none = said.groups()
     kinds = document["kinds"]
     attention = dict(zip(kinds, document["heads"][name]["attention"], strict=True))
     uniform = dict(zip(kinds, document["uniform"], strict=True))
     if int(tokens.replace(",", "")) != document["tokens"] or source != title:
         yield f"{tokens} tokens of {source} are {document['tokens']} of {title}"
-    if abs(_number(rest) - attention["first"]) > ROUNDING:
-        yield f"{rest} on the first token is {attention['first']}"
+    yield from _check_place(place, rest, flat, attention, uniform)
     roles = {role["role"] for p in profiles for role in p["roles"] if role["head"] == name}
     about = {KIND_OF_ROLE[role] for role in roles if role in KIND_OF_ROLE}
     looking = about - {"first"}
@@ -82,6 +85,35 @@ def check_text_sentence(
                 yield f"{number} of {sorted(looking)} is {values}"
     if not (page.parent / "text" / page.name).exists():
         yield "has no page on text"
+
+
+def _check_place(
+    place: str,
+    rest: str | None,
+    flat: str | None,
+    attention: Mapping[str, float],
+    uniform: Mapping[str, float],
+) -> Iterator[str]:
+    """Yield what is wrong with the place that a head is said to rest on, or to look at most."""
+    beyond = {kind: share - uniform[kind] for kind, share in attention.items()}
+    most = max(beyond, key=lambda kind: beyond[kind])
+    if beyond["first"] > BEYOND:
+        expected, where = "first", "the first token"
+    elif most != "other" and beyond[most] > BEYOND:
+        expected, where = most, next(words for words, kind in WORDS.items() if kind == most)
+    else:
+        expected, where = "nowhere", "nowhere"
+    if place.startswith("rests on"):
+        found = "first"
+    else:
+        found = next((kind for words, kind in WORDS.items() if f"at {words}:" in place), "nowhere")
+    if found != expected:
+        share = f" is {attention[expected]}" if expected in attention else ""
+        yield f"“{place}” although that on {where}{share}"
+    elif rest is not None and abs(_number(rest) - attention[found]) > ROUNDING:
+        yield f"{rest} on {where} is {attention[found]}"
+    elif flat is not None and abs(_number(flat) - uniform[found]) > ROUNDING:
+        yield f"{flat} on {where} of a head that looks everywhere alike is {uniform[found]}"
 
 
 def _number(text: str) -> float:

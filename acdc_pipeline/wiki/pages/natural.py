@@ -146,7 +146,7 @@ def describe(text: TextProfile, found: HeadOnText, roles: Sequence[str]) -> str:
     if not about:
         return f"{start}; it has no role that says where it looks."
     if not looking:
-        return f"{start}, which is its role."
+        return f"{start}, {'which is' if ' it rests on ' in start else 'against'} its role."
     share = format_percent(sum(found.attention[kind] for kind in looking))
     alike = format_percent(sum(text.uniform[kind] for kind in looking))
     where = join_words([KINDS[kind] for kind in looking])
