@@ -85,8 +85,9 @@ def page(table: Mapping[Cell, Mapping[str, Figures]], asked: argparse.Namespace,
     ]
     for group in groups:
         of = {cell: found for cell, found in table.items() if cell.group == group}
+        of, rare = _part_rare(of)
         parts.append(f"## {_TITLES[group]}\n\n" + "\n".join(_means(of)) + "\n")
-        parts.append(_explain_means(of))
+        parts.append(_explain_means(of) + rare)
         parts += _against(of, "eap-exact", "eap-ig-activations")
         if group != "compiled" and len(of) > 1:
             parts.append("CMD in each cell, the lowest in bold:\n\n" + "\n".join(_each(of)) + "\n")
@@ -101,6 +102,17 @@ def _common(table: Mapping[Cell, Mapping[str, Figures]]) -> Sequence[Mapping[str
     """The figures of the cells in which every method was measured; of all if there are none."""
     n = len(_methods_of(table))
     return [found for found in table.values() if len(found) == n] or list(table.values())
+
+
+def _part_rare(
+    table: Mapping[Cell, Mapping[str, Figures]],
+) -> tuple[Mapping[Cell, Mapping[str, Figures]], str]:
+    """The figures without methods measured in fewer than half of the cells, and a line on these."""
+    cells = {n: sum(n in found for found in table.values()) for n in _methods_of(table)}
+    rare = {name: count for name, count in cells.items() if 2 * count < len(table)}
+    kept = {c: {n: f for n, f in found.items() if n not in rare} for c, found in table.items()}
+    named = ", ".join(f"`{name}` ({count})" for name, count in rare.items())
+    return kept, f"Measured in too few cells for the tables: {named}.\n" if rare else ""
 
 
 def _explain_means(table: Mapping[Cell, Mapping[str, Figures]]) -> str:
