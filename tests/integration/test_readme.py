@@ -49,7 +49,7 @@ COVERED = {
         "unit/cli/options/test_completion.py::test_completion_is_installed_for_a_shell"
     ),
     "acdc heads hf:ORG/NAME --tasks ioi,induction --text FILE": (
-        "unit/cli/commands/test_heads.py::test_heads_text_is_read_for_snippets"
+        "unit/cli/commands/test_heads.py::test_heads_text_is_measured_once_beside_the_profiles"
     ),
     "acdc wiki serve": "unit/cli/commands/test_wiki.py::test_wiki_serve_ends_with_130_on_ctrl_c",
     "acdc run zoo --executor ray": (
