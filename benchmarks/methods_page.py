@@ -121,6 +121,8 @@ def _explain_means(table: Mapping[Cell, Mapping[str, Figures]]) -> str:
         f"Means are over {n} of {len(table)} cells, those in which every method was measured.\n"
         if n < len(table)
         else f"Means are over all {n} cells.\n"
+        if n > 1
+        else ""
     )
 
 
