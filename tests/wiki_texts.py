@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from acdc_pipeline.specs import TextMethod
-from acdc_pipeline.specs.head_scores.text import DECILES, KEY_KINDS
+from acdc_pipeline.specs.methods.text import DECILES, KEY_KINDS
 from acdc_pipeline.store import RunRecord
 from tests.wiki_store import Shape, drawn_words, run_spec
 

@@ -85,8 +85,8 @@ def eap_exact(problem: ScoringProblem, method: EapExactMethod) -> EdgeScores:
        gradient at C. Several such exchanges are tested. Where every edge of P can be tested alone
        for few forwards, the exact effects of closing, or opening, each take the place of
        gradients, again and again while that helps. Smaller circuits within the best of them are
-       cut anew by all rankings so far. To rank what remains again is the progressive
-       skeletonization of de Jorge et al. 2021 (arXiv 2006.09081).
+       cut anew by all rankings so far. Ranking the remaining edges again after each cut is what
+       progressive skeletonization does (de Jorge et al. 2021, arXiv 2006.09081).
 
     Gradients are taken at the sizes at which the weighted loss is largest, as far as the budget
     allows; at the others circuits are cut within P by all rankings. A budget too small for both

@@ -23,7 +23,7 @@ from acdc_pipeline.prompts import PromptSet
 
 @dataclass(frozen=True)
 class AnswerReading:
-    """The score of the heads that were asked for; NaN for all others.
+    """The effects of heads, NaN for heads that were not measured.
 
     Args:
         samples: for each answer that stands in its prompt.

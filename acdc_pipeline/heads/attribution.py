@@ -37,7 +37,7 @@ from acdc_pipeline.heads.source_names import BIAS, DISTANCE, REST
 from acdc_pipeline.models.weights import Attention, TransformerWeights
 
 LEAST_SHARE = 0.5
-"""The attention to a key that is asked for, as a share of the largest, from which it counts."""
+"""A key of a `Question` is explained if it has at least this share of the most attention."""
 
 MOST_QUERY_SOURCES, MOST_KEY_SOURCES = 5, 7
 """The number of sources named in a table of pairs."""

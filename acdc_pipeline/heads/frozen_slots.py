@@ -117,7 +117,7 @@ class FrozenLayer:
     Args:
         block: the layer.
         stream: the residual stream before it.
-        slots: those that are asked for.
+        slots: the slots to return.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from acdc_pipeline.plotting.svg import Point
+from acdc_pipeline.plotting.svg import Point, escape_text, px
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,35 @@ class PlotArea:
 
     def vertical(self, value: float) -> float:
         return self.top + self.height * (1 - self.y.position(value))
+
+
+def draw_axes(area: PlotArea, height: int, *, small: bool = False) -> list[str]:
+    """Return the grid, the ticks and the titles of the axes as SVG elements.
+
+    Args:
+        height: of the whole picture, in pixels; a title is at its lower edge.
+        small: whether it is one picture of several side by side: texts are closer to the axes, and
+            the vertical axis has no title.
+    """
+    beside, tick, below, above_edge = (5, 4, 14, 4) if small else (8, 5, 19, 5)
+    right, bottom = area.left + area.width, area.top + area.height
+    parts = []
+    for value, text in area.y.ticks:
+        level = px(area.vertical(value))
+        parts.append(f'<path class="grid" d="M{area.left:g} {level}H{right:g}"/>')
+        place = f'x="{area.left - beside:g}" y="{level}"'
+        parts.append(f'<text class="y" {place} dy=".33em">{text}</text>')
+    for value, text in area.x.ticks:
+        left, label = px(area.horizontal(value)), escape_text(text)
+        parts.append(f'<path class="tick" d="M{left} {bottom:g}v{tick}"/>')
+        parts.append(f'<text class="x" x="{left}" y="{bottom + below:g}">{label}</text>')
+    middle, title = px(area.left + area.width / 2), escape_text(area.x.title)
+    parts.append(f'<text class="x" x="{middle}" y="{height - above_edge}">{title}</text>')
+    if not small:
+        centre, title = px(area.top + area.height / 2), escape_text(area.y.title)
+        place = f"translate(12 {centre}) rotate(-90)"
+        parts.append(f'<text class="x" transform="{place}">{title}</text>')
+    return parts
 
 
 def log_axis(title: str, values: Sequence[float]) -> Axis:

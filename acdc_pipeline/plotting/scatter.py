@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from acdc_pipeline.plotting.axes import Axis, PlotArea
+from acdc_pipeline.plotting.axes import Axis, PlotArea, draw_axes
 from acdc_pipeline.plotting.svg import escape_text, px
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66.0, 16.0, 14.0, 42.0
@@ -54,7 +54,7 @@ def draw_scatter(
     parts = [
         f'<svg class="plot" role="{role}" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" aria-label="{escape_text(label)}">',
-        *_draw_axes(area, width, height),
+        *draw_axes(area, height),
     ]
     places = [area.point(mark.x, mark.y) for mark in marks]
     if line and len(marks) > 1:
@@ -73,25 +73,3 @@ def draw_scatter(
         shape = f'<g class="{f"dot {mark.css}".strip()}">{shape}</g>'
         parts.append(f'<a href="{escape_text(mark.href)}">{shape}</a>' if mark.href else shape)
     return "\n".join((*parts, "</svg>"))
-
-
-def _draw_axes(area: PlotArea, width: int, height: int) -> list[str]:
-    parts = []
-    for value, text in area.y.ticks:
-        level = px(area.vertical(value))
-        parts.append(f'<path class="grid" d="M{_LEFT:g} {level}H{width - _RIGHT:g}"/>')
-        parts.append(f'<text class="y" x="{_LEFT - 8:g}" y="{level}" dy=".33em">{text}</text>')
-    for value, text in area.x.ticks:
-        left = px(area.horizontal(value))
-        parts.append(f'<path class="tick" d="M{left} {height - _BOTTOM:g}v5"/>')
-        parts.append(f'<text class="x" x="{left}" y="{height - _BOTTOM + 19:g}">{text}</text>')
-    middle = px(area.left + area.width / 2)
-    parts.append(
-        f'<text class="x" x="{middle}" y="{height - 5}">{escape_text(area.x.title)}</text>'
-    )
-    centre = px(area.top + area.height / 2)
-    parts.append(
-        f'<text class="x" transform="translate(12 {centre}) rotate(-90)">'
-        f"{escape_text(area.y.title)}</text>"
-    )
-    return parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from acdc_pipeline.plotting.axes import Axis, PlotArea
+from acdc_pipeline.plotting.axes import Axis, PlotArea, draw_axes
 from acdc_pipeline.plotting.svg import Point, escape_text, px
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 34.0, 46.0, 8.0, 32.0
@@ -52,7 +52,7 @@ def draw_traces(
     parts = [
         f'<svg class="plot {kind}" role="img" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" aria-label="{escape_text(label)}">',
-        *_draw_axes(area, width, height),
+        *draw_axes(area, height, small=True),
     ]
     if line is not None and y.low <= line <= y.high:
         level = px(area.vertical(line))
@@ -108,20 +108,4 @@ def _draw_names(ends: Sequence[tuple[float, int, str]], width: int, height: int)
             f'<text class="c{number % 8}" x="{width - _RIGHT + 5:g}" y="{px(lowest)}" dy=".33em">'
             f"{escape_text(name)}</text>"
         )
-    return parts
-
-
-def _draw_axes(area: PlotArea, width: int, height: int) -> list[str]:
-    parts = []
-    for value, text in area.y.ticks:
-        level = px(area.vertical(value))
-        parts.append(f'<path class="grid" d="M{_LEFT:g} {level}H{width - _RIGHT:g}"/>')
-        parts.append(f'<text class="y" x="{_LEFT - 5:g}" y="{level}" dy=".33em">{text}</text>')
-    for value, text in area.x.ticks:
-        left, bottom = px(area.horizontal(value)), height - _BOTTOM
-        parts.append(f'<path class="tick" d="M{left} {bottom:g}v4"/>')
-        parts.append(f'<text class="x" x="{left}" y="{bottom + 14:g}">{escape_text(text)}</text>')
-    middle = px(area.left + area.width / 2)
-    title = escape_text(area.x.title)
-    parts.append(f'<text class="x" x="{middle}" y="{height - 4}">{title}</text>')
     return parts

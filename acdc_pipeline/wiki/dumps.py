@@ -9,13 +9,13 @@ that is larger goes on in another file (`all.scores.1.parquet`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from acdc_pipeline.wiki.model_data import EDGES_WITH_SPAN, edge_rows
+from acdc_pipeline.wiki.model_data import EDGES_WITH_SPAN, edge_rows, parquet_options
 from acdc_pipeline.wiki.models import Model
 
 LARGEST = 20_000_000
@@ -161,16 +161,7 @@ def _path(name: str, number: int) -> str:
 def _writer(
     sink: pa.BufferOutputStream, schema: pa.Schema, floats: tuple[str, ...]
 ) -> pq.ParquetWriter:
+    # readers see texts, not indexes
     return pq.ParquetWriter(
-        sink,
-        schema,
-        version="2.6",
-        compression="zstd",
-        compression_level=3,
-        # the annotation of the library lacks names of columns
-        use_dictionary=cast("Any", [name for name in schema.names if name not in floats]),
-        column_encoding=dict.fromkeys(floats, "BYTE_STREAM_SPLIT") or None,
-        write_statistics=True,
-        # readers see texts, not indexes
-        store_schema=False,
+        sink, schema, **parquet_options(schema.names, floats), store_schema=False
     )

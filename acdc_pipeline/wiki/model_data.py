@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -230,17 +230,18 @@ def _round(value: float, digits: int) -> float | None:
 
 
 def _parquet(table: pa.Table, floats: Sequence[str] = ()) -> bytes:
-    """Encode a table; `floats` are columns of 64-bit numbers that rarely repeat."""
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
-        sink,
-        version="2.6",
-        compression="zstd",
-        compression_level=3,
-        # the annotation of the library lacks names of columns
-        use_dictionary=cast("Any", [name for name in table.column_names if name not in floats]),
-        # the first bytes of such numbers are often the same, and compress well next to each other
-        column_encoding=dict.fromkeys(floats, "BYTE_STREAM_SPLIT") or None,
-    )
+    pq.write_table(table, sink, **parquet_options(table.column_names, floats))
     return sink.getvalue().to_pybytes()
+
+
+def parquet_options(columns: Iterable[str], floats: Sequence[str]) -> dict[str, Any]:
+    """Return how tables are encoded; `floats` are columns of numbers that rarely repeat."""
+    return {
+        "version": "2.6",
+        "compression": "zstd",
+        "compression_level": 3,
+        "use_dictionary": [name for name in columns if name not in floats],
+        # the first bytes of such numbers are often the same, and compress well next to each other
+        "column_encoding": dict.fromkeys(floats, "BYTE_STREAM_SPLIT") or None,
+    }

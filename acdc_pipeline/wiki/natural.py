@@ -8,7 +8,7 @@ from typing import Any
 
 from acdc_pipeline.errors import AcdcError, DamagedRun
 from acdc_pipeline.specs.base import read_json
-from acdc_pipeline.specs.head_scores.text import DECILES, KEY_KINDS
+from acdc_pipeline.specs.methods.text import DECILES, KEY_KINDS
 
 VERSION = 1
 """Version of the document format."""

@@ -6,8 +6,7 @@ from acdc_pipeline.heads.natural.contexts import SHORTEST
 from acdc_pipeline.heads.natural.examples import KEYS, LARGEST, PER_DECILE, PER_END
 from acdc_pipeline.heads.natural.profile import VERSION
 from acdc_pipeline.heads.natural.written import COMPONENTS, SPECTRUM
-from acdc_pipeline.specs.head_scores.text import OF_ROLE
-from acdc_pipeline.specs.methods.text import FEWEST_TOKENS, MOST_TOKENS, TextMethod
+from acdc_pipeline.specs.methods.text import FEWEST_TOKENS, MOST_TOKENS, OF_ROLE, TextMethod
 from acdc_pipeline.specs.text_files import MAX_CHARACTERS
 
 _TEXT = """

@@ -29,7 +29,7 @@ def print_text_profile(record: RunRecord, profiles: Sequence[RunRecord]) -> None
     Args:
         profiles: the profiles of the same model, which have the roles.
     """
-    from acdc_pipeline.specs.head_scores.text import kinds_of_roles
+    from acdc_pipeline.specs.methods.text import kinds_of_roles
 
     found = record.text or {}
     kinds, heads = found["kinds"], found["heads"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from acdc_pipeline.specs.head_scores.text import DECILES
+from acdc_pipeline.specs.methods.text import DECILES
 
 PER_DECILE = 3
 """Examples of a decile, drawn with the same chance from all tokens in it."""

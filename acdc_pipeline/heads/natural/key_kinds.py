@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int, Int8
 from torch import Tensor
 
-from acdc_pipeline.specs.head_scores.text import KEY_KINDS
+from acdc_pipeline.specs.methods.text import KEY_KINDS
 
 _NUMBER = {kind: number for number, kind in enumerate(KEY_KINDS)}
 

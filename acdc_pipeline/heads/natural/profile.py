@@ -31,7 +31,7 @@ from acdc_pipeline.heads.natural.written import components
 from acdc_pipeline.heads.singular_tokens import TokenEnds, find_ends
 from acdc_pipeline.heads.values import INTERVAL, RESAMPLES
 from acdc_pipeline.models.weights import TransformerWeights
-from acdc_pipeline.specs.head_scores.text import DECILES, KEY_KINDS
+from acdc_pipeline.specs.methods.text import DECILES, KEY_KINDS
 from acdc_pipeline.specs.text_files import NamedText
 
 VERSION = 1

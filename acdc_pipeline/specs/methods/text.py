@@ -1,7 +1,11 @@
-"""Head profiles on ordinary text as a method: a run that reads contexts of texts."""
+"""Head profiles on ordinary text as a method, and the names of what is measured.
+
+`docs/head-scores.md` has the definitions.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -14,12 +18,29 @@ FEWEST_TOKENS = 100
 MOST_TOKENS = 200_000
 """The activations of all tokens are in memory, layer by layer."""
 
+KEY_KINDS: tuple[str, ...] = ("first", "current", "previous", "induction", "duplicate", "other")
+"""What a key is to a query; a key of several kinds is of the first of them."""
+
+OF_ROLE: Mapping[str, str] = {
+    "sink": "first",
+    "current_token": "current",
+    "previous_token": "previous",
+    "induction": "induction",
+    "anti_induction": "induction",
+    "duplicate_token": "duplicate",
+}
+"""The kind of key that a role is about. Other roles say nothing of where a head looks on any
+text, and explain none of its attention there."""
+
+DECILES = 10
+"""The number of groups of equal size that tokens are sorted into by activation."""
+
 
 class TextMethod(BaseMethod):
     """What every head of a model does on ordinary text.
 
-    `docs/head-scores.md` defines what is measured. The run's task is the names of the texts, its
-    `task_hash` a hash of their contents, and its number of prompts the number of documents.
+    The run's task is the names of the texts, its `task_hash` a hash of their contents, and its
+    number of prompts the number of documents.
 
     Args:
         tokens: the number of tokens that are measured; fewer where the texts have fewer.
@@ -34,3 +55,9 @@ class TextMethod(BaseMethod):
     name: Literal["text"]
     tokens: Annotated[int, Field(ge=FEWEST_TOKENS, le=MOST_TOKENS), Default(20_000)]
     context: Annotated[int, Field(ge=8, le=1024), Default(128)]
+
+
+def kinds_of_roles(roles: Iterable[str]) -> tuple[str, ...]:
+    """Return the kinds of keys that `roles` are about, each once, in the order of `KEY_KINDS`."""
+    found = {OF_ROLE[role] for role in roles if role in OF_ROLE}
+    return tuple(kind for kind in KEY_KINDS if kind in found)

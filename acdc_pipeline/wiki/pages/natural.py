@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from acdc_pipeline.specs.head_scores.text import KEY_KINDS, kinds_of_roles
+from acdc_pipeline.specs.methods.text import KEY_KINDS, kinds_of_roles
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
 from acdc_pipeline.wiki.natural import HeadOnText, TextComponent, TextExample, TextProfile
 from acdc_pipeline.wiki.page import Data, SectionPage, frame

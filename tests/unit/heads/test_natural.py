@@ -18,7 +18,7 @@ from acdc_pipeline.heads.natural.layers import run_contexts
 from acdc_pipeline.heads.natural.profile import profile_text
 from acdc_pipeline.heads.natural.written import COMPONENTS, components
 from acdc_pipeline.models import LoadedModel, load_model
-from acdc_pipeline.specs.head_scores.text import KEY_KINDS
+from acdc_pipeline.specs.methods.text import KEY_KINDS
 from acdc_pipeline.specs.text_files import NamedText
 from tests import attention_models, tiny_models
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,25 +69,31 @@ def profile_record(name: str) -> RunRecord:
         seed=0,
         memory=MEMORY,
     )
+    run = record(name, model.weights.d_model, task.name, task.definition_hash(), PROFILE, 12)
+    return replace(run, heads=found.scores, profile=dict(found.document))
+
+
+def record(
+    model: str, d_model: int, task: str, task_hash: str, method: Any, prompts: int
+) -> RunRecord:
+    """A run without results."""
     return RunRecord(
         spec=RunSpec(
-            task=task.name,
-            task_hash=task.definition_hash(),
-            model=f"zoo:{name}",
+            task=task,
+            task_hash=task_hash,
+            model=f"zoo:{model}",
             model_revision="0" * 40,
-            method=PROFILE,
-            prompts=12,
+            method=method,
+            prompts=prompts,
             seed=0,
             dtype="float32",
         ),
         circuit=None,
         decisions=(),
         metrics={},
-        details={"d_model": model.weights.d_model},
+        details={"d_model": d_model},
         wall_seconds=1.0,
         environment={"device": "cpu"},
-        heads=found.scores,
-        profile=dict(found.document),
     )
 
 
@@ -102,25 +110,8 @@ def text_record(name: str) -> RunRecord:
     )
     found = profile_text(model.weights, tokenizer, texts, contexts, seed=0, memory=MEMORY)
     method = TextMethod(name="text", tokens=200, context=128)
-    return RunRecord(
-        spec=RunSpec(
-            task="words.txt",
-            task_hash=hash_texts(texts),
-            model=f"zoo:{name}",
-            model_revision="0" * 40,
-            method=method,
-            prompts=1,
-            seed=0,
-            dtype="float32",
-        ),
-        circuit=None,
-        decisions=(),
-        metrics={},
-        details={"d_model": model.weights.d_model},
-        wall_seconds=1.0,
-        environment={"device": "cpu"},
-        text=found,
-    )
+    run = record(name, model.weights.d_model, "words.txt", hash_texts(texts), method, 1)
+    return replace(run, text=found)
 
 
 def test_no_sentence_of_a_profiled_model_is_contradicted_by_its_data(profiled: tuple[Path, Path]):
