@@ -27,7 +27,8 @@ demo: $(INSTALLED) ## find circuits in the models that ship with the package, an
 	$(SAY) "Running the demo: acdc demo"
 	@$(BIN)/acdc demo
 
-# Tests that start Ray wait much and need little of the cores: they run beside the others, and first.
+# Tests that start Ray wait much and need little of the cores: they run beside the others, which
+# `nice` puts behind them.
 test: $(INSTALLED) ## the whole test suite
 	$(SAY) "Running the whole test suite, tests that start Ray beside the others"
 	@$(MAKE) --no-print-directory -j2 test-others test-ray
