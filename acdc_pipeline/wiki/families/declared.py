@@ -27,7 +27,8 @@ class DeclaredFamily(Spec):
             under the same names; `seeds` have not.
         members: models by the names that the wiki shows: checkpoints in the order of training, of
             fine-tunes the base first.
-        steps: training step of each checkpoint; without it they are counted.
+        steps: training step of each checkpoint; without it members are named, and stand
+            side by side.
     """
 
     name: str = Field(min_length=1)

@@ -16,7 +16,9 @@ RELATED = 0.5
 """Median cosine of W_OV above which a model is a fine-tune of another of its name: independently
 trained models have about 0."""
 
-_STEP = re.compile(r"[-_./]?(?:step|checkpoint|ckpt|iter)[-_]?(\d+)", re.I)
+_STEP = re.compile(r"[-_./]?(?<![^\W\d_])(?:step|checkpoint|ckpt|iter)[-_]?(\d+)", re.I)
+"""The word begins where no letter stands before it: `writer1` has no step."""
+
 _SEED = re.compile(r"[-_.](?:s|seed[-_]?)(\d+)$", re.I)
 
 
@@ -72,14 +74,9 @@ def find_families(models: Sequence[Model], notes: Path | None = None) -> tuple[F
         return [model for model in models if model.scores and (kind, model.slug) not in taken]
 
     found += _checkpoints(free("checkpoints"))
-    later = {
-        model.slug
-        for family in found
-        if family.kind == "checkpoints"
-        for model in family.members[:-1]
-    }
-    found += _seeds(model for model in free("seeds") if model.slug not in later)
-    found += _finetunes([model for model in free("finetunes") if model.slug not in later])
+    earlier = earlier_checkpoints(found)
+    found += _seeds(model for model in free("seeds") if model.slug not in earlier)
+    found += _finetunes([model for model in free("finetunes") if model.slug not in earlier])
     # of two found under one name, the declared one
     unique = {(family.name, family.kind): family for family in reversed(found)}
     slugs = assign_slugs({f"{name} {kind}" for name, kind in unique}, ("index",))
@@ -88,6 +85,16 @@ def find_families(models: Sequence[Model], notes: Path | None = None) -> tuple[F
         for family in found
         if unique[family.name, family.kind] is family
     )
+
+
+def earlier_checkpoints(families: Iterable[Family]) -> set[str]:
+    """Return the slugs of all checkpoints but the last of each training."""
+    return {
+        model.slug
+        for family in families
+        if family.kind == "checkpoints"
+        for model in family.members[:-1]
+    }
 
 
 def group_related(models: Sequence[Model], families: Iterable[Family]) -> list[list[Model]]:

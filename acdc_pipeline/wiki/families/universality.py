@@ -10,7 +10,7 @@ from jaxtyping import Float64
 
 from acdc_pipeline.graph.consensus import wilson_interval
 from acdc_pipeline.specs.head_scores import ROLES, SCORES, RoleDefinition, metric_key
-from acdc_pipeline.wiki.families.find import Family, group_related
+from acdc_pipeline.wiki.families.find import Family, earlier_checkpoints, group_related
 from acdc_pipeline.wiki.models import HeadIndex, Model
 
 DEPTHS = 5
@@ -57,13 +57,8 @@ def universality(
     A role implies the more general one (`special_of`) on its task. Of the checkpoints of a training
     only the last counts.
     """
-    early = {
-        model.slug
-        for family in families
-        if family.kind == "checkpoints"
-        for model in family.members[:-1]
-    }
-    counted = [model for model in models if model.slug not in early]
+    earlier = earlier_checkpoints(families)
+    counted = [model for model in models if model.slug not in earlier]
     names = names_of(role)
     having, lacking, unmeasured = [], [], []
     for model in counted:

@@ -103,6 +103,12 @@ def test_models_are_a_family_by_step_seed_and_similar_weights(tmp_path: Path):
         ("zoo:x-tuned", near + 0.3 * far),
         ("zoo:x-deduped", far),
         ("zoo:y-s1", far),
+        ("hf:me/writer1", near),
+        ("hf:me/writer2", far),
+        ("hf:me/sautéstep1", near),
+        ("hf:me/sautéstep2", far),
+        ("hf:c/run/ITER_1", near),
+        ("hf:c/run/ITER_2", far),
     ]
     records = [
         made.with_facts(made.profile(ref, {}), sketches=made.sketches(vectors))
@@ -112,10 +118,11 @@ def test_models_are_a_family_by_step_seed_and_similar_weights(tmp_path: Path):
     found = {(f.name, f.kind): [m.ref for m in f.members] for f in site.families}
     assert found == {
         ("hf:a/b", "checkpoints"): ["hf:a/b@step2", "hf:a/b@step3", "hf:a/b@step10"],
+        ("hf:c/run", "checkpoints"): ["hf:c/run/ITER_1", "hf:c/run/ITER_2"],
         ("zoo:x", "finetunes"): ["zoo:x", "zoo:x-tuned"],
     }
     groups = group_related(site.models, site.families)
-    assert sorted(map(len, groups)) == [1, 1, 2, 3]
+    assert sorted(map(len, groups)) == [1, 1, 1, 1, 1, 1, 2, 2, 3]
 
 
 def test_page_of_checkpoints_says_when_a_kind_appears_and_traces_its_head(pages: dict[str, Page]):
