@@ -154,7 +154,8 @@ def publish_wiki(
         int,
         typer.Option(
             **integer("--keep", 0, 1000),
-            help="Number of earlier data versions whose JSON and Parquet files stay.",
+            help="Number of earlier data versions of which index.json and the JSON and Parquet "
+            "files of each model stay.",
         ),
     ] = 0,
     dry_run: Annotated[

@@ -11,10 +11,18 @@ from urllib.parse import quote, urlsplit
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.specs.base import read_json
+from acdc_pipeline.wiki.dumps import DUMPS
 from acdc_pipeline.wiki.history.feeds import ATOM_PATH, JSON_PATH, atom, with_address
 from acdc_pipeline.wiki.model_data import encode_json, encode_script
 
 VERSIONS = "data/versions"
+
+_OF_SITE = re.compile(
+    "|".join(re.escape(name).replace(r"\.parquet", r"(\.\d+)?\.parquet") for name in DUMPS)
+    + r"|(build|changes|schema|search)\.json"
+)
+"""Data files of the whole site that are not kept; large tables go on in `all.scores.1.parquet`."""
+
 _SITEMAP_URLS = 50_000
 """Addresses in one file, at most (sitemaps.org/protocol.html)."""
 
@@ -101,10 +109,7 @@ def versions_script(script: bytes, kept: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def archived_path(version: str, path: str) -> str | None:
-    """Return where a data file goes when its version is kept; None for other files."""
+    """Return where `index.json` or a file of a model goes when its version is kept; else None."""
     folder, _, name = path.rpartition("/")
-    is_data = name.endswith((".json", ".parquet")) and not name.startswith(("all.", "search."))
-    kept = (
-        folder == "data" and is_data and name not in ("build.json", "changes.json", "schema.json")
-    )
-    return f"{VERSIONS}/{version}/{name}" if kept else None
+    is_data = folder == "data" and name.endswith((".json", ".parquet"))
+    return f"{VERSIONS}/{version}/{name}" if is_data and not _OF_SITE.fullmatch(name) else None

@@ -117,8 +117,8 @@ def publish(
         site: folder of the build.
         host: key of `HOSTS` whose limits must hold; None for none.
         url: address of the published site, with a slash at its end.
-        keep: number of earlier data versions whose JSON and Parquet files stay, in
-            `data/versions/VERSION/`.
+        keep: number of earlier data versions of which `index.json` and the JSON and Parquet files
+            of each model stay, in `data/versions/VERSION/`.
 
     Raises:
         InvalidInput: there is no complete site, a file of it was changed, it exceeds a limit of the

@@ -130,6 +130,20 @@ def test_earlier_versions_keep_their_data(site: Path, grown: Path, tmp_path: Pat
     assert not kept.exists()
 
 
+def test_of_the_data_the_index_and_the_files_of_models_are_kept(site: Path):
+    data = [path for path in tree(site) if path.startswith("data/")]
+    models = [
+        each["slug"] for each in json.loads((site / "data" / "index.json").read_bytes())["models"]
+    ]
+    endings = ("json", "scores.parquet", "edges.parquet")
+    ours = {"data/index.json", *(f"data/{slug}.{end}" for slug in models for end in endings)}
+    assert {path for path in data if content.archived_path("v", path)} == ours
+    assert content.archived_path("v", "data/all.edges.12.parquet") is None
+    # slugs may hold dots
+    for name in ("all.scores.json", "all.x.scores.parquet", "search.x.json"):
+        assert content.archived_path("v", f"data/{name}") == f"data/versions/v/{name}"
+
+
 def test_an_address_makes_feeds_absolute_and_a_sitemap_of_every_page(
     site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
