@@ -8,7 +8,7 @@ have no date, belong to every state.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -176,11 +176,9 @@ def _compare(run: Run, earlier: Mapping[str, Run]) -> CircuitChange:
     if before is None or before.edges is None:
         return change
     old = {edge.key for edge in before.edges}
-    return CircuitChange(
-        **{
-            **vars(change),
-            "compared_with": before.run_id,
-            "added": len(edges - old),
-            "removed": len(old - edges),
-        }
+    return replace(
+        change,
+        compared_with=before.run_id,
+        added=len(edges - old),
+        removed=len(old - edges),
     )
