@@ -163,6 +163,14 @@ def head_name(layer: int, head: int) -> str:
     return f"a{layer}.h{head}"
 
 
+def neighbour(model: Model, place: HeadIndex, by: int) -> str | None:
+    """Return the name of the head `by` places further, layer by layer; None where there is none."""
+    layers = model.layers_with_heads
+    number = layers.index(place[0]) * model.n_heads + place[1] + by
+    layer, head = divmod(number, model.n_heads)
+    return head_name(layers[layer], head) if 0 <= layer < len(layers) else None
+
+
 def head_index(node: Node) -> HeadIndex:
     """Return layer and head of a node."""
     return node.layer or 0, node.head or 0

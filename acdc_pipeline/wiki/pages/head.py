@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from markupsafe import Markup
 
 from acdc_pipeline.wiki.circuits import Agreement, CircuitSeries, EdgeKey, find_agreement
-from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
+from acdc_pipeline.wiki.models import HeadIndex, Model, head_name, neighbour
 from acdc_pipeline.wiki.page import Data, SectionPage, frame
 from acdc_pipeline.wiki.pages.circuit import circuit_warnings, removal_cost
 from acdc_pipeline.wiki.pages.groups import others_in_group
@@ -49,8 +49,6 @@ class HeadPage(SectionPage[HeadIndex]):
     def __init__(self, section: Section) -> None:
         super().__init__(section)
         self.scores = ScoreTables(section)
-        self.places = section.model.places
-        self.number = {place: index for index, place in enumerate(self.places)}
 
     def paths(self) -> Iterator[tuple[str, HeadIndex]]:
         model = self.section.model
@@ -74,8 +72,8 @@ class HeadPage(SectionPage[HeadIndex]):
             "model": model,
             "layer": place[0],
             "head": place[1],
-            "prev": self._neighbour(place, -1),
-            "next": self._neighbour(place, 1),
+            "prev": neighbour(model, place, -1),
+            "next": neighbour(model, place, 1),
             "statement": statement.text,
             "sure": describe_certainty(section, place, statement),
             "shown": typical_data(model, place, statement),
@@ -105,10 +103,6 @@ class HeadPage(SectionPage[HeadIndex]):
             "version": model.data_version,
             "coverage": _coverage(model, len(circuits)),
         }
-
-    def _neighbour(self, place: HeadIndex, step: int) -> str | None:
-        index = self.number[place] + step
-        return head_name(*self.places[index]) if 0 <= index < len(self.places) else None
 
 
 def _coverage(model: Model, inside: int) -> str:

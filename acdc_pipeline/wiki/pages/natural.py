@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from acdc_pipeline.specs.methods.text import KEY_KINDS, kinds_of_roles
-from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
+from acdc_pipeline.wiki.models import HeadIndex, Model, head_name, neighbour
 from acdc_pipeline.wiki.natural import HeadOnText, TextComponent, TextExample, TextProfile
 from acdc_pipeline.wiki.page import Data, SectionPage, frame
 from acdc_pipeline.wiki.text import (
@@ -59,16 +59,12 @@ class TextPage(SectionPage[HeadIndex]):
             (name, f"{folder}/{name}.html"),
             ("on ordinary text", None),
         )
-        places = model.places
-        at = places.index(place)
-        around = (places[i] if 0 <= i < len(places) else None for i in (at - 1, at + 1))
-        prev, following = (None if one is None else head_name(*one) for one in around)
         return {
             **frame(3, f"{name} of {model.title} on ordinary text", *trail),
             "model": model,
             "name": name,
-            "prev": prev,
-            "next": following,
+            "prev": neighbour(model, place, -1),
+            "next": neighbour(model, place, 1),
             **self._shown(place, name),
         }
 

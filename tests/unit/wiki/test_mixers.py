@@ -34,6 +34,14 @@ def test_only_heads_that_exist_have_pages_and_no_link_is_broken(site: Path):
     assert broken_links(site, pages) == []
 
 
+def test_neighbouring_heads_are_in_the_next_layer_that_has_some(site: Path):
+    names = ["a1.h0", "a1.h1", "a3.h0", "a3.h1"]
+    for name, before, after in zip(names, [None, *names], [*names[1:], None], strict=False):
+        text = (site / "m" / "zoo-attn-2l" / f"{name}.html").read_text()
+        found = dict(re.findall(r'<link rel="?(prev|next)"? href="?([^".]+\.h\d)\.html', text))
+        assert (found.get("prev"), found.get("next")) == (before, after)
+
+
 def test_the_page_of_the_model_says_what_its_layers_are(site: Path):
     text = (site / "m" / "zoo-attn-2l" / "index.html").read_text()
     assert "4 layers of the parts rm, am, rm, a (a: 2 heads, r: mixer, m: MLP)" in text
