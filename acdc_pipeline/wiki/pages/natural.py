@@ -136,13 +136,14 @@ def _summarize(model: Model, place: HeadIndex, text: TextProfile, found: HeadOnT
 
 def describe(text: TextProfile, found: HeadOnText, roles: Sequence[str]) -> str:
     """Return the sentence: where it rests or looks most, and what its roles explain."""
-    start = f"On {pluralize(text.tokens, 'token')} of {text.title} it {_resting_place(text, found)}"
+    rests, kind = _resting_place(text, found)
+    start = f"On {pluralize(text.tokens, 'token')} of {text.title} it {rests}"
     about = kinds_of_roles(roles)
     looking = [kind for kind in about if kind != "first"]
     if not about:
         return f"{start}; it has no role that says where it looks."
     if not looking:
-        return f"{start}, {'which is' if ' it rests on ' in start else 'against'} its role."
+        return f"{start}, {'which is' if kind == 'first' else 'against'} its role."
     share = format_percent(sum(found.attention[kind] for kind in looking))
     alike = format_percent(sum(text.uniform[kind] for kind in looking))
     where = join_words([KINDS[kind] for kind in looking])
@@ -152,19 +153,20 @@ def describe(text: TextProfile, found: HeadOnText, roles: Sequence[str]) -> str:
     )
 
 
-def _resting_place(text: TextProfile, found: HeadOnText) -> str:
-    """Say where a head looks more than one that looks everywhere alike; the first token counts
-    first."""
+def _resting_place(text: TextProfile, found: HeadOnText) -> tuple[str, str | None]:
+    """Say where a head looks clearly more than a uniform one would: the first token if so, else
+    the kind with the most beyond it. Return the words and the kind, None if there is none."""
     beyond = {kind: found.attention[kind] - text.uniform[kind] for kind in KEY_KINDS}
     rest = format_percent(found.attention["first"])
     if beyond["first"] > _BEYOND:
-        return f"rests on {_name(text, 'first')} with {rest} of its attention"
+        return f"rests on {_name(text, 'first')} with {rest} of its attention", "first"
     most = max(KEY_KINDS, key=lambda kind: beyond[kind])
     if most == "other" or beyond[most] <= _BEYOND:
-        return "rests nowhere in particular"
+        return "rests nowhere in particular", None
     alike = format_percent(text.uniform[most])
     share = format_percent(found.attention[most])
-    return f"looks most at {KINDS[most]}: {share} of its attention, where alike would be {alike}"
+    words = f"looks most at {KINDS[most]}: {share} of its attention, where alike would be {alike}"
+    return words, most
 
 
 def _name(text: TextProfile, kind: str) -> str:

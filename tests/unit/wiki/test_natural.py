@@ -58,9 +58,9 @@ def test_sentence_counts_only_attention_beyond_that_of_a_head_that_looks_everywh
     found = text.head("a0.h1")
     assert found is not None
 
-    def say(kind: str, more: float) -> str:
+    def say(kind: str, more: float, *roles: str) -> str:
         attention = {**text.uniform, kind: text.uniform[kind] + more}
-        return describe(text, replace(found, attention=attention), [])
+        return describe(text, replace(found, attention=attention), roles)
 
     assert "it rests on <bos> with 30 % of its attention;" in say("first", 0.2)
     assert "it rests nowhere in particular;" in say("first", 0.01)
@@ -68,6 +68,10 @@ def test_sentence_counts_only_attention_beyond_that_of_a_head_that_looks_everywh
     assert "it looks most at the token before: 40 % of its attention, where alike" in say(
         "previous", 0.3
     )
+    text = replace(text, title="a it rests on b")
+    assert say("first", 0.2, "sink").endswith(" of its attention, which is its role.")
+    assert say("first", 0.01, "sink").endswith(" it rests nowhere in particular, against its role.")
+    assert say("previous", 0.3, "sink").endswith(" where alike would be 10 %, against its role.")
 
 
 @pytest.mark.parametrize(
