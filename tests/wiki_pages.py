@@ -8,6 +8,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+LARGEST_HEAD_PAGE = 25_000
+"""Bytes; hosts limit files and sizes, and most pages are half as large."""
+
 _VOID = {"meta", "link", "input", "br", "path", "rect", "circle", "line"}
 
 

@@ -20,10 +20,7 @@ from acdc_pipeline.wiki.scores import evidence_word
 from acdc_pipeline.wiki.site import Site, make_site
 from acdc_pipeline.wiki.text import format_aligned, format_fixed
 from tests import wiki_store
-from tests.wiki_pages import Page, broken_links
-
-LARGEST_HEAD_PAGE = 25_000
-"""Hosts limit files and sizes; most pages are half as large."""
+from tests.wiki_pages import LARGEST_HEAD_PAGE, Page, broken_links
 
 
 @pytest.fixture(scope="module")

@@ -22,12 +22,11 @@ from acdc_pipeline.wiki.runs import read_store
 from acdc_pipeline.wiki.site import make_site
 from acdc_pipeline.wiki.tasks import Task, find_claims
 from tests import wiki_spans, wiki_store
-from tests.wiki_pages import broken_links, pages_of
+from tests.wiki_pages import LARGEST_HEAD_PAGE, broken_links, pages_of
 
 SHAPE = wiki_store.Shape("zoo:gpt2-4l-s0", 3, 3, 64)
 SLUG = "zoo-gpt2-4l-s0"
 THRESHOLDS = (0.1, 0.01)
-LARGEST_HEAD_PAGE = 25 * 1024
 
 
 def records() -> dict[str, RunRecord]:
