@@ -1,7 +1,7 @@
 """Compare what pages say of why a head attends with the profiles in the store.
 
 Part of `python -m benchmarks.wiki_claims`: sentence and bars are read from the page, and their
-numbers computed again from the pairs of sources and from the stored patterns.
+numbers computed again from the pairs of sources, the stored patterns and the effects on logits.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from acdc_pipeline.wiki.text import show_token
+
 ROUNDING = 0.006
 """Half of the last digit shown, and a little for the digits stored."""
 
 _SENTENCE = re.compile(
     r"From (.*?) it gives (.*?) (\S+\s?%) of its attention: its score there is (\S+) (above|below) "
     r"the mean of other tokens(?:, (?:because of|in spite of) (.*?))?\. "
-    r"(?:Against it: (.*?)\. )?(?:It writes (\S+\s?%) from (.*?), raises |$)",
+    r"(?:Against it: (.*?)\. )?"
+    r"(?:It writes (\S+\s?%) from (.*?), raises (.*?) most \((\S+)\) and lowers (.*?) most "
+    r"\((\S+)\)(?:, the answer (.*?) by (\S+))?\.)?\s*$",
     re.S,
 )
 _PART = re.compile(
@@ -66,7 +70,9 @@ def check_why(page: str, name: str, profiles: list[dict[str, Any]], shard: Any) 
     if said is None:
         yield f"the sentence is not understood: {text}"
         return
+    yield from _check_tokens(said, one)
     yield from _check_score(said, one)
+    yield from _check_written(said, one)
     yield from _check_weight(_number(said[3]), one, name, profile)
     yield from _check_bars(rows, one)
 
@@ -78,6 +84,39 @@ def _number(text: str) -> float:
 
 def _off(said: float, value: float) -> bool:
     return abs(said - value) > ROUNDING + 1e-3 * abs(value)
+
+
+def _check_tokens(said: re.Match[str], one: dict[str, Any]) -> Iterator[str]:
+    """Query and key are those of the profile."""
+    (at, query), (looked_at, key) = one["query"], one["key"]
+    expected = show_token(query), "itself" if looked_at == at else show_token(key)
+    if said.group(1, 2) != expected:
+        yield f"“From {said[1]} it gives {said[2]}” is from {expected[0]} to {expected[1]}"
+
+
+def _check_written(said: re.Match[str], one: dict[str, Any]) -> Iterator[str]:
+    """What it writes has the largest share of the output, and the largest effects on logits."""
+    is_stored = bool(one["by_token"] and one["raises"] and one["lowers"])
+    answer = one.get("answer") if is_stored else None
+    if (said[8] is not None) != is_stored or (said[14] is not None) != (answer is not None):
+        yield f"the profile {'says' if is_stored else 'does not say'} what it writes, to {answer}"
+        return
+    if not is_stored:
+        return
+    at, token, share = max(one["by_token"], key=lambda part: abs(part[2]))
+    up, gain = max(one["raises"], key=lambda part: part[1])
+    down, loss = min(one["lowers"], key=lambda part: part[1])
+    there = "there" if at == one["key"][0] else show_token(token)
+    expected = [
+        ("written from", said[9], said[8], there, share),
+        ("raised most", said[10], said[11], show_token(up), gain),
+        ("lowered most", said[12], said[13], show_token(down), loss),
+    ]
+    if answer is not None:
+        expected.append(("the answer", said[14], said[15], show_token(answer[0]), answer[1]))
+    for what, shown, number, name, value in expected:
+        if shown != name or _off(_number(number), value):
+            yield f"{what}: {shown} with {number} is {name} with {value}"
 
 
 def _check_score(said: re.Match[str], one: dict[str, Any]) -> Iterator[str]:

@@ -198,9 +198,11 @@ def _check_habit(
         yield f"{second[0]!r} is not the second place: {habits}"
     if second and abs(_number(second[2]) - habits[PLACES[second[1]]]) > ROUNDING:
         yield f"{second[0]!r} is not the score {habits[PLACES[second[1]]]}"
-    dear = re.search(rf"{REMOVAL}.* on (\S+?)(?:, the most of \d+ tasks)?\.$", sentence)
+    dear = re.search(
+        rf"{REMOVAL}.*? (?:of|to) (\S+) on (\S+?)(?:, the most of \d+ tasks)?\.$", sentence
+    )
     if dear is not None:
-        how, task = ABLATIONS[dear[1]], dear[4]
+        how, task = ABLATIONS[dear[1]], dear[5]
         logits = {p["task"]: p["answer_logit"]["task"] for p in profiles}
         shares = {
             on: abs(values[f"{how}@1:{on}"]) / logit
@@ -211,6 +213,7 @@ def _check_habit(
             yield f"{dear[0]!r}, but {how} is {values[f'{how}@1:{task}']}"
         if shares[task] < max(shares.values()):
             yield f"removal costs more elsewhere than on {task}: {shares}"
+        yield from _check_whole(dear[4], task, profiles)
 
 
 def _removed(said: re.Match[str]) -> float:
@@ -269,9 +272,15 @@ def _check_effects(
     if through != ("most of it through later" in sentence):
         yield f"{said[0]!r}, the direct effect is {direct}"
     whole = re.search(r"(?:costs|adds) [^,]* (?:of|to) ([\d.,]+?)[.,]( most.*)?$", sentence)
-    logits = [p["answer_logit"]["task"] for p in profiles if p["task"] == on[1]]
-    if whole and all(abs(_number(whole[1]) - logit) > 0.06 for logit in logits):
-        yield f"{whole[1]} is not the answer logit {logits}"
+    if whole is not None:
+        yield from _check_whole(whole[1], on[1], profiles)
+
+
+def _check_whole(whole: str, task: str, profiles: list[dict[str, Any]]) -> Iterator[str]:
+    """The answer logit beside what is lost of it."""
+    logits = [p["answer_logit"]["task"] for p in profiles if p["task"] == task]
+    if all(abs(_number(whole) - logit) > 0.06 for logit in logits):
+        yield f"{whole} is not the answer logit {logits}"
 
 
 def _check_certainty(

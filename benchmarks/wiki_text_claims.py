@@ -36,7 +36,7 @@ _SENTENCE = re.compile(
     r"(rests on .*? with|looks most at .*?:|rests nowhere in particular)"
     r"(?: (\S+\s?%) of its attention)?(?:, where alike would be (\S+\s?%))?"
     r"(?:; its roles explain (\S+\s?%), on (.*?) \(a head that looks everywhere alike: (\S+\s?%)\)"
-    r"|(, (?:which is|against) its role)|; (it has no role that says where it looks))\."
+    r"|, (which is|against) its role|; (it has no role that says where it looks))\."
 )
 
 
@@ -64,7 +64,7 @@ def check_text_sentence(
     if not said:
         yield "the run on text is not shown"
         return
-    tokens, source, place, rest, flat, share, where, alike, only_rests, none = said.groups()
+    tokens, source, place, rest, flat, share, where, alike, beside, none = said.groups()
     kinds = document["kinds"]
     attention = dict(zip(kinds, document["heads"][name]["attention"], strict=True))
     uniform = dict(zip(kinds, document["uniform"], strict=True))
@@ -74,8 +74,10 @@ def check_text_sentence(
     roles = {role["role"] for p in profiles for role in p["roles"] if role["head"] == name}
     about = {KIND_OF_ROLE[role] for role in roles if role in KIND_OF_ROLE}
     looking = about - {"first"}
-    if (none is None) != bool(about) or (only_rests is not None) != (about == {"first"}):
+    if (none is None) != bool(about) or (beside is not None) != (about == {"first"}):
         yield f"its roles are about {sorted(about)}"
+    if beside is not None and (beside == "which is") != place.startswith("rests on"):
+        yield f"“{place}, {beside} its role” although its role is to look at the first token"
     if share is not None:
         named = {kind for words, kind in WORDS.items() if words in where}
         if named != looking:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
@@ -122,72 +125,113 @@ def test_no_sentence_of_a_profiled_model_is_contradicted_by_its_data(profiled: t
     assert all('id="shown"' in page and "direct_effect" not in page for page in pages)
 
 
-def test_reasons_beside_other_sources_are_contradicted(profiled: tuple[Path, Path]):
+@pytest.fixture
+def changed(profiled: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """Copies of store and site, which a test may change."""
+    for folder in profiled:
+        copytree(folder, tmp_path / folder.name)
+    return tmp_path / "store", tmp_path / "site"
+
+
+@contextmanager
+def edit(store: Path, name: str) -> Iterator[Any]:
+    """The one document of a name in a store, written again with what is changed in it."""
+    (path,) = (store / "runs").glob(f"*/{name}")
+    document = json.loads(path.read_text())
+    yield document
+    path.write_text(json.dumps(document))
+
+
+def contradicted(store: Path, site: Path, about: str = "") -> set[str]:
+    """Heads with a contradiction in which the words occur."""
+    _, found = find_contradictions(store, site)
+    return {one.split()[1][:-1] for one in found if about in one}
+
+
+def test_reasons_beside_other_sources_are_contradicted(changed: tuple[Path, Path]):
     """Of every head one number of its pairs is changed after the pages were made."""
-    store, site = profiled
-    (path,) = (store / "runs").glob("*/profile.json")
-    content = path.read_text()
-    document = json.loads(content)
-    changed = document["attribution"]["heads"]
-    assert len(changed) == 8
-    for found in changed.values():
-        for one in found:
-            one["pairs"]["values"][0][0] += 0.1
-    try:
-        path.write_text(json.dumps(document))
-        _, contradictions = find_contradictions(store, site)
-    finally:
-        path.write_text(content)
-    assert {one.split()[1] for one in contradictions} == {f"{name}:" for name in changed}
+    with edit(changed[0], "profile.json") as document:
+        heads = document["attribution"]["heads"]
+        for found in heads.values():
+            for one in found:
+                one["pairs"]["values"][0][0] += 0.1
+    assert len(heads) == 8
+    assert contradicted(*changed) == set(heads)
 
 
-def test_certainty_and_removal_beside_other_numbers_are_contradicted(
-    profiled: tuple[Path, Path], tmp_path: Path
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda one: one["by_token"][0].__setitem__(2, 0.9),
+        lambda one: one["by_token"][0].__setitem__(0, 3),
+        lambda one: one["raises"][0].__setitem__(0, "no"),
+        lambda one: one["raises"][1].__setitem__(1, 200.0),
+        lambda one: one["lowers"][0].__setitem__(0, "no"),
+        lambda one: one["lowers"][0].__setitem__(1, -95.0),
+        lambda one: one["answer"].__setitem__(0, "no"),
+        lambda one: one["answer"].__setitem__(1, -128.0),
+        lambda one: one.pop("answer"),
+        lambda one: one["raises"].clear(),
+        lambda one: one["query"].__setitem__(1, "no"),
+    ],
+)
+def test_what_a_head_writes_beside_other_effects_is_contradicted(
+    changed: tuple[Path, Path], change: Callable[[Any], object]
 ):
-    store, site = tmp_path / "store", profiled[1]
-    copytree(profiled[0], store)
-    (path,) = (store / "runs").glob("*/profile.json")
-    document = json.loads(path.read_text())
-    document["answer_logit"]["task"] += 1
-    for null in (null for nulls in document["nulls"].values() for null in nulls):
-        null["high"] += 1
-    path.write_text(json.dumps(document))
-    _, found = find_contradictions(store, site)
-    pages = {page.stem: page.read_text() for page in site.glob("m/*/a*.html")}
+    with edit(changed[0], "profile.json") as document:
+        (one,) = (a for a in document["attribution"]["heads"]["a0.h3"] if "answer" in a)
+        change(one)
+    assert contradicted(*changed) == {"a0.h3"}
+
+
+def test_certainty_and_removal_beside_other_numbers_are_contradicted(changed: tuple[Path, Path]):
+    with edit(changed[0], "profile.json") as document:
+        whole = document["answer_logit"]["task"]
+        document["answer_logit"]["task"] += 1
+        for null in (null for nulls in document["nulls"].values() for null in nulls):
+            null["high"] += 1
+    pages = {page.stem: page.read_text() for page in changed[1].glob("m/*/a*.html")}
     unsure = {name for name, page in pages.items() if "chance up to" in page}
-    on_task = {role["head"] for role in document["roles"] if role["on"]}
-    removed = {name for name in on_task if " its output" in pages[name]}
+    removed = {name for name, page in pages.items() if f" of {whole:.1f}" in page}
+    # with a role on the task, and without
+    assert {"a0.h0", "a0.h3"} <= removed
     assert unsure
-    assert {one.split()[1][:-1] for one in found if "how sure" in one} == unsure
-    assert {one.split()[1][:-1] for one in found if "answer logit" in one} <= removed
+    assert contradicted(*changed, "how sure") == unsure
+    assert contradicted(*changed, "is not the answer logit") == removed
 
 
-def test_pages_beside_other_data_are_contradicted(profiled: tuple[Path, Path]):
+def test_pages_beside_other_data_are_contradicted(changed: tuple[Path, Path]):
     """What the check compares with is changed after the pages were made."""
-    store, site = profiled
-    (path,) = (store / "runs").glob("*/profile.json")
-    document = json.loads(path.read_text())
-    looking = {role["head"] for role in document["roles"] if role["metric"] == "duplicate_token@1"}
+    with edit(changed[0], "profile.json") as document:
+        roles = document["roles"]
+        looking = {role["head"] for role in roles if role["metric"] == "duplicate_token@1"}
+        for name in looking:
+            for one in document["typical"]["heads"][name]:
+                size = len(base64.b64decode(one["pattern"]))
+                one["pattern"] = base64.b64encode(bytes(size)).decode()
+        without = next(role["head"] for role in roles if role["head"] not in looking)
+        document["roles"] = [role for role in roles if role["head"] != without]
     assert looking
-    for name in looking:
-        for one in document["typical"]["heads"][name]:
-            size = len(base64.b64decode(one["pattern"]))
-            one["pattern"] = base64.b64encode(bytes(size)).decode()
-    without = next(role["head"] for role in document["roles"] if role["head"] not in looking)
-    document["roles"] = [role for role in document["roles"] if role["head"] != without]
-    path.write_text(json.dumps(document))
-    _, found = find_contradictions(store, site)
-    assert {one.split()[1] for one in found} == {f"{name}:" for name in (*looking, without)}
+    assert contradicted(*changed) == {*looking, without}
 
 
-def test_sentence_on_text_beside_other_shares_is_contradicted(profiled: tuple[Path, Path]):
-    store, site = profiled
-    (path,) = (store / "runs").glob("*/text.json")
-    document = json.loads(path.read_text())
-    kinds = dict(zip(document["kinds"], document["heads"]["a0.h3"]["attention"], strict=True))
-    document["heads"]["a0.h3"]["attention"] = [
-        0.5 if kind == "first" else share for kind, share in kinds.items()
-    ]
-    path.write_text(json.dumps(document))
-    _, found = find_contradictions(store, site)
-    assert any("a0.h3" in one and "on the first token is 0.5" in one for one in found)
+def test_sentence_on_text_beside_other_shares_is_contradicted(changed: tuple[Path, Path]):
+    with edit(changed[0], "text.json") as document:
+        shares = document["heads"]["a0.h3"]["attention"]
+        shares[document["kinds"].index("first")] = 0.5
+    assert contradicted(*changed, "on the first token is 0.5") == {"a0.h3"}
+
+
+def test_text_for_and_against_a_role_are_told_apart(changed: tuple[Path, Path]):
+    """`a0.h2` rests on the first token, which is its only role."""
+    store, site = changed
+    (page,) = site.glob("m/*/a0.h2.html")
+    right = page.read_text()
+    rests = re.compile(r"rests on [^,]*, which is its role")
+    page.write_text(right.replace(", which is its role", ", against its role"))
+    assert contradicted(*changed, "against its role") == {"a0.h2"}
+    with edit(store, "text.json") as document:
+        document["heads"]["a0.h2"]["attention"] = document["uniform"]
+    for said, wrong in (("which is", {"a0.h2"}), ("against", set())):
+        page.write_text(rests.sub(f"rests nowhere in particular, {said} its role", right))
+        assert contradicted(*changed) == wrong
