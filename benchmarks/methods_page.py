@@ -49,20 +49,24 @@ its circuits at MIB's ten fractions of the edges are measured on as many held-ou
   logit difference.
 - **stability**: mean pairwise Jaccard similarity of the circuits on {resamples} bootstrap resamples
   of the prompts, at 5 % of the edges or threshold 0.01 (higher is better).
-- **first**: in how many cells and metrics a method is first or tied: its CMD is not above the
-  lowest of another by more than the paired 95 % bootstrap interval over the held-out prompts.
+- **first**: in how many cells and metrics a method is first or tied: its CMD is not above that
+  of any other by more than the paired 95 % bootstrap interval over the held-out prompts.
 - **forwards**: matrix operations of one such search (by KL where the method can) in units of one
   forward on its prompts; **seconds** of CPU of one by the logit difference on {threads} thread.
 
-On the real model `eap-exact` has a budget of {budget:g} forwards. A dash: there is no such figure;
-for stability, the search took longer than {longest:g} s. Scores of `random` follow from the seed
-alone and are the same on every resample. *cells*: how many were measured with a method; the same
-command measures what is missing.
+A dash: there is no such figure; for stability, the search took longer than {longest:g} s. Scores
+of `random` follow from the seed alone and are the same on every resample. *cells*: how many were
+measured with a method; the same command measures what is missing.
 """
 
 
-def page(table: Mapping[Cell, Mapping[str, Figures]], asked: argparse.Namespace, where: str) -> str:
-    """The page in Markdown."""
+def page(
+    table: Mapping[Cell, Mapping[str, Figures]],
+    asked: argparse.Namespace,
+    where: str,
+    budget: float,
+) -> str:
+    """The page in Markdown; `budget` is that of `eap-exact` on the real model."""
     given = {
         "--groups": asked.groups,
         "--models": asked.models,
@@ -80,7 +84,6 @@ def page(table: Mapping[Cell, Mapping[str, Figures]], asked: argparse.Namespace,
             resamples=asked.resamples,
             threads=asked.threads,
             longest=asked.longest,
-            budget=asked.budget,
         )
     ]
     for group in groups:
@@ -88,6 +91,8 @@ def page(table: Mapping[Cell, Mapping[str, Figures]], asked: argparse.Namespace,
         of, rare = _part_rare(of)
         parts.append(f"## {_TITLES[group]}\n\n" + "\n".join(_means(of)) + "\n")
         parts.append(_explain_means(of) + rare)
+        if group == "real":
+            parts.append(f"`eap-exact` has a budget of {budget:g} forwards.\n")
         parts += _against(of, "eap-exact", "eap-ig-activations")
         if group != "compiled" and len(of) > 1:
             parts.append("CMD in each cell, the lowest in bold:\n\n" + "\n".join(_each(of)) + "\n")
@@ -171,7 +176,8 @@ def _against(table: Mapping[Cell, Mapping[str, Figures]], ours: str, other: str)
         most = max(found[ours].forwards, found[other].forwards)
         contests += _contests({name: f for name, f in found.items() if f.forwards <= most})
     yield (
-        f"Among the methods that take no more forwards than `{other}`, `{ours}` is first or tied "
+        f"Among the methods that take no more forwards than the dearer of both, `{other}` and "
+        f"`{ours}`, `{ours}` is first or tied "
         f"in {_wins(contests, ours)} cells and metrics. It takes more than `{other}` in {dearer} "
         f"of {len(cells)} cells.\n"
     )

@@ -12,7 +12,7 @@ another seed. Means over cells are printed of
 - forwards: matrix operations of one search (by KL where the method can) over those of one forward.
 - CPU seconds of one search, by the logit difference.
 
-And in how many cells and metrics a method is first or tied in CMD: not above the lowest of another
+And in how many cells and metrics a method is first or tied in CMD: not above that of any other
 method by more than the paired bootstrap interval over held-out prompts.
 
 What was measured is kept in `--folder`, so that an interrupted run goes on where it stopped and new
@@ -38,9 +38,8 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch.utils.flop_counter import FlopCounterMode
 
-from acdc_pipeline.engine import Bench, set_up
+from acdc_pipeline.engine import Bench
 from acdc_pipeline.engine.resample import take_rows, weigh_repeats
 from acdc_pipeline.errors import AcdcError
 from acdc_pipeline.evaluation import (
@@ -67,6 +66,7 @@ from benchmarks.method_cells import (
     MODELS,
     areas,
     bench_of,
+    count_forwards,
     draw_counts,
     faithfulness,
 )
@@ -186,7 +186,9 @@ def measure(
     usual = search(method, cell, searched, "logit_diff", settings.seed)
     seconds = time.process_time() - started
     fit: MetricName = "kl" if "kl" not in METHODS[method].UNFIT else "logit_diff"
-    counted, forwards = count_forwards(method, cell, searched, fit, settings.seed)
+    counted, forwards = count_forwards(
+        searched, lambda: search(method, cell, searched, fit, settings.seed)
+    )
     by: dict[MetricName, list[Found]] = {"logit_diff": [usual], fit: [counted]}
     if is_search(method):
         by = {metric: family(method, cell, searched, metric, settings.seed) for metric in by}
@@ -223,11 +225,7 @@ def search(
     shared: SharedWork | None = None,
 ) -> Found:
     """One search of a method, at 5 % of the edges or at a threshold."""
-    few: dict[str, float] = {}
-    if "learning_rate" in METHODS[method].parameters():
-        few = FEW_STEPS
-    elif method == "eap-exact" and cell.group == "real":
-        few = {"budget": REAL_BUDGET}
+    few = _fixed(cell, method)
     return find_circuit(
         method,
         find_task(cell.task),
@@ -241,6 +239,13 @@ def search(
     )
 
 
+def _fixed(cell: Cell, method: str) -> Mapping[str, float]:
+    """The parameters of a method that are not its usual ones."""
+    if "learning_rate" in METHODS[method].parameters():
+        return FEW_STEPS
+    return {"budget": REAL_BUDGET} if method == "eap-exact" and cell.group == "real" else {}
+
+
 def family(method: str, cell: Cell, bench: Bench, metric: MetricName, seed: int) -> list[Found]:
     """The circuits of a method at every threshold, or the one whose scores are cut."""
     thresholds = THRESHOLDS if is_search(method) else (USUAL_THRESHOLD,)
@@ -252,17 +257,6 @@ def resample(bench: Bench, seed: int, number: int) -> Bench:
     """The bench on as many prompts, drawn with replacement (Efron 1979)."""
     n, rng = bench.prompts.n_prompts, random.Random(f"methods table {seed} {number}")
     return weigh_repeats(rng.choices(range(n), k=n), lambda some: take_rows(bench, some))
-
-
-def count_forwards(
-    method: str, cell: Cell, bench: Bench, metric: MetricName, seed: int
-) -> tuple[Found, float]:
-    """One search, and its matrix operations in units of those of one forward on its prompts."""
-    with FlopCounterMode(display=False) as of_search:
-        found = search(method, cell, bench, metric, seed)
-    with FlopCounterMode(display=False) as of_two:
-        set_up(bench.weights, bench.prompts, "corrupted")
-    return found, 2 * of_search.get_total_flops() / of_two.get_total_flops()
 
 
 @dataclass(frozen=True)
@@ -309,6 +303,7 @@ def _key(cell: Cell, method: str, settings: Settings) -> str:
     of = {**asdict(cell), "method": method, "version": version, **asdict(settings), "figures": 2}
     if is_search(method):
         of["thresholds"] = THRESHOLDS
+    of |= _fixed(cell, method)
     return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:20]
 
 
@@ -337,7 +332,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, default=Path(".bench/methods-table"))
     parser.add_argument("--write", type=Path, metavar="PAGE.md", help="default: stdout")
     asked = parser.parse_args(arguments)
-    asked.budget = REAL_BUDGET
     torch.set_num_threads(asked.threads)
     table: dict[Cell, Mapping[str, Figures]] = {}
     for cell in cells(asked.groups, asked.models, asked.tasks):
@@ -355,7 +349,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         table[cell] = measure_methods(cell, methods, settings, asked.longest, asked.folder)
         took = time.perf_counter() - started
         print(f"{cell.group}: {cell.task} in {cell.model}: {took:.1f} s", flush=True)
-    text = page(table, asked, machine(torch.device("cpu")))
+    text = page(table, asked, machine(torch.device("cpu")), REAL_BUDGET)
     if asked.write is None:
         print(text)
     else:

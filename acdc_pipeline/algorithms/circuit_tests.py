@@ -99,9 +99,14 @@ class CircuitTests:
 
     def cost(self, masks: Sequence[Mask]) -> float:
         """The forwards that `test` of these circuits takes."""
-        new = [mask for mask in masks if mask.tobytes() not in self._known]
+        new = self._new(masks)
         batches = [new[i : i + _AT_ONCE] for i in range(0, len(new), _AT_ONCE)]
         return sum((self._cost(batch) for batch in batches), 0.0)
+
+    def _new(self, masks: Sequence[Mask]) -> list[Mask]:
+        """Those that were not measured before, each once."""
+        once = {mask.tobytes(): mask for mask in masks}
+        return [mask for key, mask in once.items() if key not in self._known]
 
     def _cost(self, masks: Sequence[Mask]) -> float:
         weights = self.bench.weights.without_one_span
@@ -112,8 +117,7 @@ class CircuitTests:
 
     def test(self, masks: Sequence[Mask]) -> list[Tested]:
         """Measure circuits; those measured before cost nothing."""
-        new = list({mask.tobytes(): mask for mask in masks}.values())
-        new = [mask for mask in new if mask.tobytes() not in self._known]
+        new = self._new(masks)
         self.spent += self.cost(new)
         bench = self.bench
         for first in range(0, len(new), _AT_ONCE):

@@ -39,8 +39,8 @@ POINTS, POINTS_OF_WHOLE = 2, 3
 """Points at which gates are integrated: of a circuit, and of the whole model where that is done."""
 
 POOR = 0.5
-"""The loss of the first circuit, over that of no edges, from which on the gates of the whole model
-are integrated."""
+"""If the first circuit loses at least this share of what no edges lose, the gates of the whole
+model are integrated."""
 
 EXCHANGES = (1 / 16, 1 / 6)
 """Shares of a circuit's edges that are exchanged at once."""
@@ -49,8 +49,8 @@ MOST_EXCHANGES = 5
 """Exchanges that are tested at once."""
 
 EXACT_FACTOR = 3.0
-"""What closing every edge alone may cost, over the gradients of `eap-ig-activations`, to propose in
-their place."""
+"""Every edge is closed alone if that costs at most this many times the gradients of
+`eap-ig-activations`."""
 
 SINGLE_TESTS = 6.0
 """Forwards up to which every edge is tested alone, in place of gradients."""
@@ -67,9 +67,10 @@ def eap_exact(problem: ScoringProblem, method: EapExactMethod) -> EdgeScores:
 
     A nest (`algorithms.nests`) is a circuit of each size, within that of the size before. Its area
     is the sum of the circuits' losses, weighted as in the trapezoidal sum over sizes: CMD on the
-    prompts that are searched, but for its unit. The loss is |mean d| + s / √n of the differences d
-    from the model over n answers (see `CircuitTests`): a circuit whose metric is above the model's
-    is as wrong as one below. The nest of least area among all circuits tested so far is kept:
+    prompts that are searched, in another unit and down to no edges. The loss is |mean d| + s / √n
+    of the differences d from the model over n answers (see `CircuitTests`): a circuit whose metric
+    is above the model's is as wrong as one below. The nest of least area among all circuits tested
+    so far is kept:
 
     1. Attribution proposes: of every size the circuits cut (`graph.cut`) from the scores of
        `eap-ig-activations` and of `eap-ig-inputs` by magnitude, from the sum of both, each divided
@@ -96,8 +97,8 @@ def eap_exact(problem: ScoringProblem, method: EapExactMethod) -> EdgeScores:
     A score is the number of circuits of the nest that have the edge, plus a rank between 0 and 1
     among the edges that leave the nest with it: circuits of all sizes cut from it are nested, and
     those of the nest are among them. Where single edges were tested, the loss without each ranks
-    them. The details of the scores say what was spent, in forwards,
-    the circuits, and the exact effects of removing single edges, where they were measured.
+    them. The details of the scores say what was spent, in forwards, the circuits, and the exact
+    effects of removing single edges, where they were measured.
 
     Raises:
         InvalidInput: the budget does not pay for the first proposal.
@@ -116,7 +117,7 @@ def eap_exact(problem: ScoringProblem, method: EapExactMethod) -> EdgeScores:
     details = {
         "forwards": search.tests.spent,
         "budget": search.budget,
-        "rounds": search.report(),
+        "circuits": search.report(),
     }
     by_edge = dict(zip(problem.topology.edges, scores.tolist(), strict=True))
     return DetailedScores(by_edge, details)
@@ -127,7 +128,7 @@ class _Search:
 
     Attributes:
         nests: the circuits that were tested.
-        proposals: the rankings that nothing was exchanged for.
+        proposals: the rankings made from the whole model, before any exchange.
         worth: what edges are worth in the circuit that was looked at last, 0 outside.
         history: their share of all worth, summed over circuits.
         alone: of circuits in which each edge was closed alone, the circuits without it.
@@ -259,7 +260,8 @@ class _Search:
     def _settle(self, scores: Sequence[Values]) -> Values:
         """The first scores whose nest, as it is cut from them, has the least area.
 
-        If one edge more makes a circuit larger by several, that cut can have others in its place.
+        A cut may exceed a size by several edges and be replaced by another, so that the nest is
+        cut and measured again.
         """
         best, least = self.proposals[0], np.inf
         for made in scores:

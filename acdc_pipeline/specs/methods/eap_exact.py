@@ -26,7 +26,7 @@ class EapExactMethod(ScoredMethod):
 
     VERSION: ClassVar[int] = 3
     SCORE: ClassVar[str] = (
-        "rounds that kept it, plus a rank by its worth for {metric} in the last one"
+        "circuits of the nest that have it, plus a rank for {metric} among edges in as many"
     )
     UNFIT: ClassVar[Mapping[MetricKey, str]] = NO_GRADIENT
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.eap_exact:eap_exact"

@@ -64,7 +64,7 @@ def test_reported_circuits_are_cut_from_the_scores_and_their_effects_are_those_b
     names = {str(edge): edge for edge in topology.edges}
     whole = measure_value(bench, metric, topology.edges)
     effects = 0
-    for found in scores.details["rounds"]:
+    for found in scores.details["circuits"]:
         circuit = cut(topology, scores, edges=found["edges"], rank="signed").edges
         value = measure_value(bench, metric, circuit)
         assert found["value"] == pytest.approx(sign * (value - whole), abs=1e-9)
@@ -90,8 +90,8 @@ def test_no_proposal_has_a_smaller_area_on_the_prompts_searched(metric: str):
 
     def area(ranking: Float[np.ndarray, " edge"]) -> float:
         found = tests.test(cut_masks(topology, ranking, sizes, "signed"))
-        losses = [0.0, *(one.loss for one in found)]
-        return -float(np.trapezoid(losses, [topology.n_edges, *sizes]))
+        at_ends = [0.0, *(one.loss for one in found), 0.0]  # the smallest counts to no edges
+        return -float(np.trapezoid(at_ends, [topology.n_edges, *sizes, 0]))
 
     proposed = [area(ranking) for ranking in (*shares, shares[0] + shares[1])]
     assert area(scores) <= min(proposed) * (1 + 1e-6)
@@ -150,8 +150,8 @@ def test_reported_circuits_of_edges_in_spans_have_the_loss_by_brute_force():
     assert topology.spans
     assert scores.keys() == topology.edge_set
     assert 0 < scores.details["forwards"] <= scores.details["budget"]
-    assert scores.details["rounds"]
-    for found in scores.details["rounds"]:
+    assert scores.details["circuits"]
+    for found in scores.details["circuits"]:
         circuit = cut(topology, scores, edges=found["edges"], rank="signed").edges
         value = measure_value(bench, "kl", circuit)
         assert found["value"] == pytest.approx(value, abs=1e-9)
