@@ -43,7 +43,7 @@ class Nests:
 
     def add(self, at: int, tested: Tested, order: Float[np.ndarray, " edge"]) -> None:
         """Add a circuit for the size of index `at`. Of equal ones the last is kept."""
-        key = np.packbits(tested.mask).tobytes()
+        key = tested.mask.tobytes()
         self._of_size[at].pop(key, None)
         self._of_size[at][key] = Candidate(tested, order)
 

@@ -48,8 +48,8 @@ class Question:
     """Why `node` attends from position `query` of a row.
 
     Args:
-        keys: of these the key with the most attention is explained; of all that the query sees
-            where another one has more than `1 / LEAST_SHARE` times as much, or where it is empty.
+        keys: the most attended of these is explained; the most attended of all where it has less
+            than `LEAST_SHARE` of that one's attention, or where none are given.
     """
 
     node: Node

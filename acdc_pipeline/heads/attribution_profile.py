@@ -56,7 +56,7 @@ def attributions_plain(
     one has less than half of the most or the score is about none.
 
     Args:
-        prompts: those of which the places are that are not on random tokens.
+        prompts: those that the places lie in, unless they lie in random tokens.
         found: places, and what `find_typical` chose among them.
     """
     heads: dict[str, list[dict[str, Any]]] = {}

@@ -34,10 +34,43 @@ def test_best_nest_is_that_of_least_area_by_brute_force(seed: int):
         if all((inner.mask <= outer.mask).all() for outer, inner in pairwise(nest))
     }
     found = [one.tested for one in nests.best()]
-    if not areas:
-        assert not found
-    else:
-        assert areas[tuple(id(one) for one in found)] == pytest.approx(min(areas.values()))
+    assert areas[tuple(id(one) for one in found)] == pytest.approx(min(areas.values()))
+    within = every[0][0].mask
+    for at, of_size in enumerate(every):
+        inside = [one for one in of_size if (one.mask <= within).all()]
+        assert [one.tested for one in nests.candidates(at, within)] == inside
+
+
+def test_without_a_nest_of_all_sizes_none_is_best():
+    nests = Nests([0.5, 0.5])
+    nests.add(0, measured(np.array([True, True, False]), 0.1), np.zeros(3))
+    assert nests.best() == ()
+    nests.add(1, measured(np.array([False, False, True]), 0.1), np.zeros(3))
+    assert nests.best() == ()
+
+
+def test_of_equal_nests_that_of_the_circuit_added_last_is_best():
+    """Losses that differ by less than 1e-7 of the largest are equal; adding again counts."""
+    first, second = np.array([True, True, False]), np.array([False, True, True])
+    largest = measured(np.ones(3, dtype=bool), 4.0)
+    for lower, higher in ((0, 1), (1, 0)):
+        nests = Nests([0.5, 0.5])
+        nests.add(0, largest, np.zeros(3))
+        circuits = [
+            measured(mask, 1 + 2e-7 * step)
+            for mask, step in zip((first, second), (lower, higher), strict=True)
+        ]
+        for again in (0, 1, 0):
+            order = np.arange(3.0) + again
+            nests.add(1, circuits[again], order)
+            best = nests.best()[-1]
+            assert best.tested is circuits[again]
+            assert best.order is order, "of equal circuits the last is kept"
+    assert len(nests.candidates(1, largest.mask)) == 2
+    better = measured(np.array([True, False, True]), 1 - 2e-6)
+    nests.add(1, better, np.zeros(3))
+    nests.add(1, circuits[1], np.zeros(3))
+    assert nests.best()[-1].tested is better
 
 
 @pytest.mark.parametrize("sizes", [(50, 20, 10), (1,)])
