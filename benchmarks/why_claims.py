@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from acdc_pipeline.wiki.text import show_token
-
-ROUNDING = 0.006
-"""Half of the last digit shown, and a little for the digits stored."""
+from benchmarks.wiki_reading import ROUNDING, differs, read_number
 
 _SENTENCE = re.compile(
     r"From (.*?) it gives (.*?) (\S+\s?%) of its attention: its score there is (\S+) (above|below) "
@@ -37,12 +33,6 @@ _NAMES = {
     "biases": "bias",
 }
 _SLOTS = {"queries": "by_query", "keys": "by_key", "values": "by_value"}
-
-
-def read_shard(path: Path) -> Any:
-    """The data of a script that a page loads."""
-    content = path.read_text(encoding="ascii")
-    return json.loads(content[content.index(",") + 1 : content.rindex(")")])
 
 
 def check_why(page: str, name: str, profiles: list[dict[str, Any]], shard: Any) -> Iterator[str]:
@@ -73,17 +63,8 @@ def check_why(page: str, name: str, profiles: list[dict[str, Any]], shard: Any) 
     yield from _check_tokens(said, one)
     yield from _check_score(said, one)
     yield from _check_written(said, one)
-    yield from _check_weight(_number(said[3]), one, name, profile)
+    yield from _check_weight(read_number(said[3]), one, name, profile)
     yield from _check_bars(rows, one)
-
-
-def _number(text: str) -> float:
-    text = text.replace("−", "-").replace("+", "").replace(",", "").strip()
-    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
-
-
-def _off(said: float, value: float) -> bool:
-    return abs(said - value) > ROUNDING + 1e-3 * abs(value)
 
 
 def _check_tokens(said: re.Match[str], one: dict[str, Any]) -> Iterator[str]:
@@ -115,16 +96,16 @@ def _check_written(said: re.Match[str], one: dict[str, Any]) -> Iterator[str]:
     if answer is not None:
         expected.append(("the answer", said[14], said[15], show_token(answer[0]), answer[1]))
     for what, shown, number, name, value in expected:
-        if shown != name or _off(_number(number), value):
+        if shown != name or differs(read_number(number), value):
             yield f"{what}: {shown} with {number} is {name} with {value}"
 
 
 def _check_score(said: re.Match[str], one: dict[str, Any]) -> Iterator[str]:
     """The score is the sum of all pairs, and a source of the key the sum of its column."""
     pairs = one["pairs"]
-    score = _number(said[4]) * (1 if said[5] == "above" else -1)
+    score = read_number(said[4]) * (1 if said[5] == "above" else -1)
     total = sum(map(sum, pairs["values"]))
-    if _off(score, total):
+    if differs(score, total):
         yield f"the score {score} is not the sum of its pairs {total:.3f}"
     columns = {key: sum(row[at] for row in pairs["values"]) for at, key in enumerate(pairs["key"])}
     parts = [_PART.findall(part or "") for part in (said[6], said[7])]
@@ -132,10 +113,10 @@ def _check_score(said: re.Match[str], one: dict[str, Any]) -> Iterator[str]:
         source = node or _NAMES[other]
         if source not in columns:
             yield f"{source} is none of the largest sources"
-        elif _off(_number(value), columns[source]):
+        elif differs(read_number(value), columns[source]):
             yield f"{value} of {source} is not {columns[source]:.3f}"
-    for_it = [_number(value) for *_, value in parts[0]]
-    if any(value <= 0 for value in for_it) or any(_number(v) >= 0 for *_, v in parts[1]):
+    for_it = [read_number(value) for *_, value in parts[0]]
+    if any(value <= 0 for value in for_it) or any(read_number(v) >= 0 for *_, v in parts[1]):
         yield "a source speaks for the key, and is said to speak against it, or the reverse"
     named = [value for key, value in columns.items() if key != "rest"]
     if for_it and max(for_it) < max(named) - ROUNDING:
@@ -172,9 +153,9 @@ def _check_bars(rows: str, one: dict[str, Any]) -> Iterator[str]:
         values = []
         for bar in shown:
             name, value = re.sub(r"<.*?>", "", bar).replace("biases", "bias").split(maxsplit=1)
-            values.append(abs(_number(value)))
-            if _off(_number(value), found[name]):
+            values.append(abs(read_number(value)))
+            if differs(read_number(value), found[name]):
                 yield f"{value} of {name} for its {what} is not {found[name]}"
         most = max(abs(value) for source, value in found.items() if source != "rest")
-        if _off(max(values), most):
+        if differs(max(values), most):
             yield f"the largest source of its {what} has {most}, of those shown {max(values)}"

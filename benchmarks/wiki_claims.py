@@ -21,7 +21,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from benchmarks.why_claims import check_why, read_shard
+from benchmarks.why_claims import check_why
+from benchmarks.wiki_reading import ROUNDING, read_number, read_shard
 from benchmarks.wiki_text_claims import check_text_sentence, longest_text
 
 PLACES = {
@@ -43,8 +44,6 @@ DIRECT = ("adds to the right one directly", "raises it directly", "lowers it dir
 """What sentences say of heads with a direct effect on the answer."""
 
 HABITS = ("induction", "duplicate_token", "previous_token", "current_token", "sink")
-ROUNDING = 0.006
-"""Half of the last digit shown, and a little for the digits stored."""
 
 FAR = 0.15
 """How far texts and patterns may be from the mean of a score: this, and for single places half of
@@ -119,11 +118,6 @@ def _read(path: Path) -> tuple[str, str, str]:
     return sentence, intro, sure
 
 
-def _number(text: str) -> float:
-    text = text.replace("−", "-").replace("+", "").replace(",", "").strip()
-    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
-
-
 def _check_sentence(
     sentence: str, name: str, values: dict[str, float], profiles: list[dict[str, Any]]
 ) -> Iterator[str]:
@@ -142,9 +136,9 @@ def _check_sentence(
             habit = PLACES[place]
             if habits[habit] < max(habits.values()):
                 yield f"looks more at another place than at {place}: {habits}"
-            if abs(_number(value) - habits[habit]) > ROUNDING:
+            if abs(read_number(value) - habits[habit]) > ROUNDING:
                 yield f"{value} is not the score {habits[habit]}"
-            if habits[habit] >= _number(line) and chance is None:
+            if habits[habit] >= read_number(line) and chance is None:
                 yield f"{value} reaches the line {line}"
             yield from _check_habit(sentence, habits, values, profiles)
     said = re.search(r"; seen (?:on (.*?), )?[^;]*; (.*)\.$", sentence)
@@ -153,7 +147,11 @@ def _check_sentence(
     back = re.search(r"it looks (\d+) tokens back \((\S+) of its", sentence)
     if back is not None:
         share = _share_back(name, int(back[1]), profiles)
-        if roles or share < max(0.4, *habits.values()) or abs(share - _number(back[2])) > ROUNDING:
+        if (
+            roles
+            or share < max(0.4, *habits.values())
+            or abs(share - read_number(back[2])) > ROUNDING
+        ):
             yield f"{back[0]!r}, but {share} of its attention is there"
     if said is not None and not roles:
         yield "has no role, but its sentence names one"
@@ -191,12 +189,12 @@ def _check_habit(
     expected = "nearly evenly" if entropy >= 0.8 else "few tokens"
     if (said is not None) != (entropy >= 0.8 or max(entropy, *habits.values()) <= 0.2):
         yield f"the entropy is {entropy}, which the sentence calls {said and said[0]}"
-    elif said and (said[1] != expected or abs(_number(said[2]) - entropy) > ROUNDING):
+    elif said and (said[1] != expected or abs(read_number(said[2]) - entropy) > ROUNDING):
         yield f"{said[0]!r}, but the entropy is {entropy}"
     second = re.search(r", and else at (.*?) \((\S+)\)", sentence)
-    if second and abs(_number(second[2]) - sorted(habits.values())[-2]) > ROUNDING:
+    if second and abs(read_number(second[2]) - sorted(habits.values())[-2]) > ROUNDING:
         yield f"{second[0]!r} is not the second place: {habits}"
-    if second and abs(_number(second[2]) - habits[PLACES[second[1]]]) > ROUNDING:
+    if second and abs(read_number(second[2]) - habits[PLACES[second[1]]]) > ROUNDING:
         yield f"{second[0]!r} is not the score {habits[PLACES[second[1]]]}"
     dear = re.search(
         rf"{REMOVAL}.*? (?:of|to) (\S+) on (\S+?)(?:, the most of \d+ tasks)?\.$", sentence
@@ -218,20 +216,20 @@ def _check_habit(
 
 def _removed(said: re.Match[str]) -> float:
     """The answer logit lost in what `REMOVAL` found."""
-    return _number(said[3].rstrip(".")) * (1 if said[2] == "costs" else -1)
+    return read_number(said[3].rstrip(".")) * (1 if said[2] == "costs" else -1)
 
 
 def _check_measures(on: str | None, measures: str, values: dict[str, float]) -> Iterator[str]:
     """Every number of a sentence has to be a score of the head, on the task that it names."""
     near = [v for m, v in values.items() if ":" not in m or m.partition(":")[2] == on]
     above = re.search(r"no more than on counterfactual prompts \(up to (\S+)\)", measures)
-    if above and values[f"attention_to_answer@1:{on}"] > _number(above[1]) + ROUNDING:
+    if above and values[f"attention_to_answer@1:{on}"] > read_number(above[1]) + ROUNDING:
         yield f"{above[0]!r} is less than the attention"
     for number in re.findall(
         r"(?<!up to )(?<!± )(?<![\d.])[+−]?\d+\.\d\d(?! on the first token)", measures
     ):
-        if all(abs(_number(number) - abs(v)) > ROUNDING for v in near) and all(
-            abs(_number(number) - v) > ROUNDING for v in near
+        if all(abs(read_number(number) - abs(v)) > ROUNDING for v in near) and all(
+            abs(read_number(number) - v) > ROUNDING for v in near
         ):
             yield f"{number} is no score of the head"
 
@@ -279,7 +277,7 @@ def _check_effects(
 def _check_whole(whole: str, task: str, profiles: list[dict[str, Any]]) -> Iterator[str]:
     """The answer logit beside what is lost of it."""
     logits = [p["answer_logit"]["task"] for p in profiles if p["task"] == task]
-    if all(abs(_number(whole) - logit) > 0.06 for logit in logits):
+    if all(abs(read_number(whole) - logit) > 0.06 for logit in logits):
         yield f"{whole} is not the answer logit {logits}"
 
 
@@ -299,18 +297,18 @@ def _check_certainty(
     for metric in metrics & rows.keys():
         row = rows[metric]
         nulls = [one for p in profiles for one in p["nulls"].get(metric, ())]
-        fits = [count is None or (int(_number(count[1])) == row["n"])]
+        fits = [count is None or (int(read_number(count[1])) == row["n"])]
         fits += [count is None or (count[2] or "") == metric.partition(":")[2]]
         if interval is not None:
             ends = (row["ci_low"], row["ci_high"])
             fits += [
-                end is not None and abs(_number(said) - end) <= ROUNDING
+                end is not None and abs(read_number(said) - end) <= ROUNDING
                 for said, end in zip(interval.groups(), ends, strict=True)
             ]
         if null is not None:
             high = null[1] == "up"
             reach = [one["high" if high else "low"] for one in nulls]
-            fits += [any(abs(_number(null[2]) - one) <= ROUNDING for one in reach)]
+            fits += [any(abs(read_number(null[2]) - one) <= ROUNDING for one in reach)]
         if all(fits):
             break
     else:
@@ -347,7 +345,7 @@ def _check_texts(
         yield f"no text of {metric} is stored"
         return
     one, texts = stored[0]
-    if abs(_number(mean) - values[metric]) > ROUNDING:
+    if abs(read_number(mean) - values[metric]) > ROUNDING:
         yield f"the mean {mean} is not the score {values[metric]}"
     drawn = [_check_place(place, texts[place["text"]], metric) for place in one["texts"]]
     for value, summed in drawn:
@@ -359,7 +357,7 @@ def _check_texts(
         if any(abs(value - values[metric]) > most + ROUNDING for value, _ in drawn):
             yield f"the texts are not within {most} of {values[metric]:.3f}"
     average = sum(value for value, _ in drawn) / len(drawn)
-    far = max(FAR, (_number(high) - _number(low)) / 2)
+    far = max(FAR, (read_number(high) - read_number(low)) / 2)
     if abs(average - values[metric]) > far:
         yield f"the texts have {average:.3f} on average, the score is {values[metric]:.3f}"
     cells = texts[one["texts"][0]["text"]]["cells"].get(metric, [])

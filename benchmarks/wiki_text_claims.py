@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.wiki_reading import ROUNDING, read_number
+
 KIND_OF_ROLE = {
     "sink": "first",
     "current_token": "current",
@@ -27,7 +29,6 @@ WORDS = {
     "what followed it before": "induction",
     "its earlier occurrences": "duplicate",
 }
-ROUNDING = 0.006
 BEYOND = 0.05
 """Share over that of a head that looks everywhere alike, from which a place is named."""
 
@@ -83,7 +84,7 @@ def check_text_sentence(
         if named != looking:
             yield f"roles about {sorted(named)} instead of {sorted(looking)}"
         for number, values in ((share, attention), (alike, uniform)):
-            if abs(_number(number) - sum(values[kind] for kind in looking)) > ROUNDING:
+            if abs(read_number(number) - sum(values[kind] for kind in looking)) > ROUNDING:
                 yield f"{number} of {sorted(looking)} is {values}"
     if not (page.parent / "text" / page.name).exists():
         yield "has no page on text"
@@ -112,11 +113,7 @@ def _check_place(
     if found != expected:
         share = f" is {attention[expected]}" if expected in attention else ""
         yield f"“{place}” although that on {where}{share}"
-    elif rest is not None and abs(_number(rest) - attention[found]) > ROUNDING:
+    elif rest is not None and abs(read_number(rest) - attention[found]) > ROUNDING:
         yield f"{rest} on {where} is {attention[found]}"
-    elif flat is not None and abs(_number(flat) - uniform[found]) > ROUNDING:
+    elif flat is not None and abs(read_number(flat) - uniform[found]) > ROUNDING:
         yield f"{flat} on {where} of a head that looks everywhere alike is {uniform[found]}"
-
-
-def _number(text: str) -> float:
-    return float(text.replace("−", "-").rstrip("%\u202f \u00a0")) / 100
