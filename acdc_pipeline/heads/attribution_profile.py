@@ -24,6 +24,7 @@ from acdc_pipeline.heads.examples import token_texts
 from acdc_pipeline.heads.folded import into_unembedding
 from acdc_pipeline.heads.source_names import REST
 from acdc_pipeline.heads.typical import RANDOM_TOKENS, Candidates
+from acdc_pipeline.heads.values import four_digits
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.text import pluralize
@@ -88,14 +89,14 @@ def attributions_plain(
             for name, (ids, values) in effects.items():
                 texts = token_texts(tokenizer, ids[index].tolist())
                 plain[name] = [
-                    [text, _short(value)]
+                    [text, four_digits(value)]
                     for text, value in zip(texts, values[index].tolist(), strict=True)
                     if abs(value) > _LEAST_EFFECT
                 ]
             if index in answers:
                 token, effect = answers[index]
                 (text,) = token_texts(tokenizer, [token])
-                plain["answer"] = [text, _short(effect)]
+                plain["answer"] = [text, four_digits(effect)]
             heads.setdefault(str(node), []).append(plain)
     return {"version": VERSION, "heads": heads, "left_out": _left_out(weights)}
 
@@ -128,7 +129,7 @@ def _plain(
         "query": place(query),
         "key": place(one.key),
         "weight": round(one.weight, 4),
-        "score": _short(one.contrast),
+        "score": four_digits(one.contrast),
         "by_query": _by_source(one.by_query),
         "by_key": _by_source(one.by_key),
         "pairs": {
@@ -138,7 +139,7 @@ def _plain(
         },
         "by_value": _by_source(one.by_value),
         "by_token": [
-            [*place(position), _short(float(one.by_token[position]))]
+            [*place(position), four_digits(float(one.by_token[position]))]
             for position in (strongest if one.by_value else [])
         ],
     }
@@ -160,10 +161,6 @@ def _rounded(values: Iterable[float], largest: float) -> list[float]:
     """Round to five digits of the largest; what is 0 but for rounding becomes 0."""
     digits = 4 - math.floor(math.log10(largest)) if largest > 0 else 0
     return [round(value, digits) + 0.0 for value in values]
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.4g}")
 
 
 def _token_effects(

@@ -59,15 +59,9 @@ def top_tokens(weights: TransformerWeights, memory: int) -> dict[Node, HeadToken
     circuits = [
         (_directions(f.w_v, f.w_o.transpose(-2, -1)), _directions(f.w_q, f.w_k)) for f in folded
     ]
-    n_read, n_written = weights.w_e.shape[0], weights.w_u.shape[1]
-    # Half of the memory for embedded tokens, half for their projections on the directions.
-    in_all = 3 * DIRECTIONS * len(layers) * weights.topology.n_heads * weights.dtype.itemsize
-    size = min(vocabulary_at_once(weights, memory // 2), max(1, memory // (2 * in_all)))
-
     rows = torch.cat([into_unembedding(weights, ov.right) for ov, _ in circuits])
-    written = find_ends(
-        rows, lambda part: weights.w_u[:, part].T.to(weights.dtype), n_written, size
-    )
+    written = written_ends(weights, rows, memory)
+    size = _tokens_at_once(weights, 3 * DIRECTIONS * len(rows), memory)
     read: list[TokenEnds] = []
     # The effective embedding is the same in every layer after the first.
     in_first = int(layers[0] == 0)
@@ -75,7 +69,7 @@ def top_tokens(weights: TransformerWeights, memory: int) -> dict[Node, HeadToken
         if group:
             directions = [torch.cat([ov.left, qk.left, qk.right]) for ov, qk in group]
             tokens_read = partial(effective_embedding, weights, layer=layer)
-            found = find_ends(torch.cat(directions), tokens_read, n_read, size)
+            found = find_ends(torch.cat(directions), tokens_read, weights.w_e.shape[0], size)
             read += found.split(weights.topology.n_heads)
     out: dict[Node, HeadTokens] = {}
     targets = written.split(weights.topology.n_heads)
@@ -144,6 +138,25 @@ def find_ends(
         ids = names.gather(2, at)
     shape = (2, *directions.shape[:2])
     return TokenEnds(ids.view(*shape, -1).cpu(), best[..., 0].view(shape).cpu())
+
+
+def written_ends(
+    weights: TransformerWeights, rows: Float[Tensor, "head rank d_model"], memory: int
+) -> TokenEnds:
+    """Find the tokens whose logits `rows` raise and lower most, in about `memory` bytes.
+
+    Args:
+        rows: directions as `into_unembedding` gives them.
+    """
+    size = _tokens_at_once(weights, rows.shape[0] * rows.shape[1], memory)
+    vocab = weights.w_u.shape[1]
+    return find_ends(rows, lambda part: weights.w_u[:, part].T.to(weights.dtype), vocab, size)
+
+
+def _tokens_at_once(weights: TransformerWeights, directions: int, memory: int) -> int:
+    """Half of the memory is for tokens, half for their projections on the directions."""
+    in_all = directions * weights.dtype.itemsize
+    return min(vocabulary_at_once(weights, memory // 2), max(1, memory // (2 * in_all)))
 
 
 def _named(

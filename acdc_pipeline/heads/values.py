@@ -1,8 +1,9 @@
-"""A score of all heads of a model, and its rows in the table of scores."""
+"""A score of all heads of a model, its rows in the table of scores, and rounded numbers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -14,6 +15,13 @@ from acdc_pipeline.store import HeadScore
 RESAMPLES = 1000
 INTERVAL = (0.025, 0.975)
 """Bootstrap intervals cover 95 %."""
+
+
+def four_digits(values: Any) -> Any:
+    """A number, or a list of lists of the numbers of an array, to four significant digits."""
+    if np.ndim(values):
+        return [four_digits(value) for value in values]
+    return float(f"{float(values):.4g}")
 
 
 def on_every_layer(

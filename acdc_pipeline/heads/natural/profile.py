@@ -13,7 +13,6 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.graph import head
-from acdc_pipeline.heads.copying import vocabulary_at_once
 from acdc_pipeline.heads.examples import token_texts
 from acdc_pipeline.heads.folded import into_unembedding
 from acdc_pipeline.heads.natural.contexts import Contexts
@@ -28,8 +27,8 @@ from acdc_pipeline.heads.natural.examples import (
 from acdc_pipeline.heads.natural.key_kinds import classify_keys
 from acdc_pipeline.heads.natural.layers import LayerText, Report, run_contexts
 from acdc_pipeline.heads.natural.written import components
-from acdc_pipeline.heads.singular_tokens import TokenEnds, find_ends
-from acdc_pipeline.heads.values import INTERVAL, RESAMPLES
+from acdc_pipeline.heads.singular_tokens import written_ends
+from acdc_pipeline.heads.values import INTERVAL, RESAMPLES, four_digits
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.specs.methods.text import DECILES, KEY_KINDS
 from acdc_pipeline.specs.text_files import NamedText
@@ -74,7 +73,8 @@ def profile_text(
             _describe_layer(layer, contexts, places, seed)
             for layer in run_contexts(weights, contexts, memory=memory, report=report)
         ]
-        ends = _token_ends(weights, layers, memory)
+        directions = torch.cat([layer.directions for layer in layers])
+        ends = written_ends(weights, into_unembedding(weights, directions), memory)
         found = _counts(contexts)
     heads: dict[str, Any] = {}
     for number, layer in enumerate(layers):
@@ -131,8 +131,8 @@ def _describe_layer(layer: LayerText, contexts: Contexts, places: Places, seed: 
         shares = attention[index].sum(0) / queries.sum()
         heads.append(
             {
-                "activation": _digits(values.mean()),
-                "edges": _digits(np.quantile(values, np.linspace(0, 1, DECILES + 1))),
+                "activation": four_digits(values.mean()),
+                "edges": four_digits(np.quantile(values, np.linspace(0, 1, DECILES + 1))),
                 "attention": _rounded(shares),
                 "interval": _rounded(np.stack([low[index], high[index]])),
                 "output": _rounded(output[index].sum(0) / squared) if squared > 0 else None,
@@ -165,15 +165,6 @@ def _intervals(
     return low, high
 
 
-def _token_ends(weights: TransformerWeights, layers: Sequence[_Layer], memory: int) -> TokenEnds:
-    """The tokens whose logits each component raises and lowers most."""
-    directions = into_unembedding(weights, torch.cat([layer.directions for layer in layers]))
-    in_all = directions.shape[0] * directions.shape[1] * weights.dtype.itemsize
-    size = min(vocabulary_at_once(weights, memory // 2), max(1, memory // (2 * in_all)))
-    vocab = weights.w_u.shape[1]
-    return find_ends(directions, lambda part: weights.w_u[:, part].T.to(weights.dtype), vocab, size)
-
-
 def _counts(contexts: Contexts) -> dict[str, Any]:
     """What the contexts offer: the share of queries that have a key of each kind, and `uniform`,
     the mean share of the keys up to a query that are of it."""
@@ -191,10 +182,3 @@ def _counts(contexts: Contexts) -> dict[str, Any]:
 
 def _rounded(values: np.ndarray) -> list[Any]:
     return np.round(values, 4).tolist()
-
-
-def _digits(values: Any) -> Any:
-    """Four significant digits."""
-    if np.ndim(values):
-        return [_digits(value) for value in values]
-    return float(f"{float(values):.4g}")
