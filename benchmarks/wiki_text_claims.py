@@ -23,6 +23,8 @@ KIND_OF_ROLE = {
     "induction": "induction",
     "anti_induction": "induction",
 }
+"""Written again, to find an error in `specs.methods.text.OF_ROLE`, which pages are made from."""
+
 WORDS = {
     "the token itself": "current",
     "the token before": "previous",

@@ -1,11 +1,14 @@
-"""Names of the sources of a residual stream that are no nodes of the graph.
+"""Names of the sources of a residual stream.
 
-Sources that are nodes have the names of nodes: `a0.h3`, `m0`, `r0`.
+Those that are nodes of the graph have the names of nodes: `a0.h3`, `m0`, `r0`.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
+
+from acdc_pipeline.graph import Node
 
 TOKEN: Final = "token"
 """The token embedding."""
@@ -22,11 +25,15 @@ DISTANCE: Final = "distance"
 REST: Final = "rest"
 """All sources that are not named."""
 
-NOT_NODES: Final = {
-    TOKEN: "its token",
-    POSITION: "its position",
-    DISTANCE: "how far away it is",
-    BIAS: "biases",
-    REST: "other sources",
-}
-"""What each is called in a sentence about a key."""
+NOT_NODES: Final = (TOKEN, POSITION, BIAS, DISTANCE, REST)
+"""All of these names."""
+
+
+@lru_cache(maxsize=10_000)
+def parse_source(name: Any) -> str:
+    """Return the name of a source.
+
+    Raises:
+        GraphError: it is neither one of `NOT_NODES` nor a node.
+    """
+    return str(name) if name in NOT_NODES else str(Node.parse(str(name)))

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from math import isfinite
 from typing import Any
 
-from acdc_pipeline.graph import Node
 from acdc_pipeline.graph.edge import SLOTS, Slot
-from acdc_pipeline.heads.source_names import NOT_NODES
+from acdc_pipeline.heads.source_names import BIAS, DISTANCE, POSITION, REST, TOKEN, parse_source
 from acdc_pipeline.specs.head_scores import parse_metric
 
 VERSION = 1
 """Version of the stored form."""
+
+TEXT_OF_SOURCE: Mapping[str, str] = {
+    TOKEN: "its token",
+    POSITION: "its position",
+    DISTANCE: "how far away it is",
+    BIAS: "biases",
+    REST: "other sources",
+}
+"""What a source that is no node is called in a sentence about a key."""
 
 Parts = tuple[tuple[str, float], ...]
 """Sources with their contributions, the largest first."""
@@ -63,7 +70,7 @@ def parse_attributions(document: Mapping[str, Any], head: str) -> Iterator[Attri
         parse_metric(one["metric"])
         pairs = one["pairs"]
         rows = tuple(tuple(map(_number, row)) for row in pairs["values"])
-        query, key = (tuple(map(_source, pairs[side])) for side in ("query", "key"))
+        query, key = (tuple(map(parse_source, pairs[side])) for side in ("query", "key"))
         if len(rows) != len(query) or any(len(row) != len(key) for row in rows):
             raise ValueError(f"pairs of {len(query)} and {len(key)} sources do not fit their names")
         answer = one.get("answer")
@@ -74,7 +81,7 @@ def parse_attributions(document: Mapping[str, Any], head: str) -> Iterator[Attri
             weight=_number(one["weight"]),
             score=_number(one["score"]),
             parts={
-                slot: tuple((_source(name), _number(value)) for name, value in one[part])
+                slot: tuple((parse_source(name), _number(value)) for name, value in one[part])
                 for slot, part in zip(SLOTS, ("by_query", "by_key", "by_value"), strict=True)
             },
             pairs=(query, key, rows),
@@ -83,11 +90,6 @@ def parse_attributions(document: Mapping[str, Any], head: str) -> Iterator[Attri
             lowers=_tokens(one["lowers"]),
             answer=None if answer is None else (str(answer[0]), _number(answer[1])),
         )
-
-
-@lru_cache(maxsize=10_000)
-def _source(name: Any) -> str:
-    return str(name) if name in NOT_NODES else str(Node.parse(str(name)))
 
 
 def _number(value: Any) -> float:

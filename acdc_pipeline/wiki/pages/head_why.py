@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from acdc_pipeline.graph.edge import SLOTS, Slot
 from acdc_pipeline.heads.source_names import BIAS, NOT_NODES, REST
-from acdc_pipeline.wiki.attribution import Attributed, Parts
+from acdc_pipeline.wiki.attribution import TEXT_OF_SOURCE, Attributed, Parts
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
 from acdc_pipeline.wiki.page import Data
 from acdc_pipeline.wiki.pages.statement import Statement, find_typical
@@ -94,7 +94,7 @@ def _sentence(one: Attributed) -> list[Piece]:
 
 def _reasons(parts: Sequence[tuple[str, float]]) -> list[Piece]:
     """`its token (+1.10) and what m0 (+2.30) and a0.h3 (+0.50) wrote there`."""
-    said = [[(f"{NOT_NODES[n]} ({format_signed(v)})", "")] for n, v in parts if n in NOT_NODES]
+    said = [[(f"{TEXT_OF_SOURCE[n]} ({format_signed(v)})", "")] for n, v in parts if n in NOT_NODES]
     nodes: list[list[Piece]] = [
         [(name, "head" if name[0] == "a" else ""), (f" ({format_signed(value)})", "")]
         for name, value in parts

@@ -14,10 +14,28 @@ from acdc_pipeline.specs.head_scores import (
     metric_key,
     parse_metric,
 )
+from acdc_pipeline.specs.methods.text import KEY_KINDS, OF_ROLE
 from benchmarks.docs_pages.head_scores import page_text
 from tests.support import REPOSITORY
 
 EACH_SCORE = pytest.mark.parametrize("score", SCORES.values(), ids=lambda score: score.name)
+WITHOUT_A_PLACE = {
+    "copying",
+    "suppressing",
+    "successor",
+    "relation",
+    "mover",
+    "name_mover",
+    "direct_contributor",
+    "copy_suppression",
+    "s_inhibition",
+    "backup_induction",
+    "backup_previous_token",
+    "backup_duplicate_token",
+    "backup_mover",
+}
+"""Roles that say nothing of where a head looks on any text."""
+
 EACH_ROLE = pytest.mark.parametrize("role", ROLES.values(), ids=lambda role: role.name)
 
 
@@ -39,6 +57,15 @@ def test_role_is_decided_by_scores_that_exist_and_have_a_null(role: RoleDefiniti
         assert criterion.evidence in EVIDENCE
         assert criterion.least > 0
     assert SCORES[role.required[0].score].nulls
+
+
+def test_role_says_which_kind_of_key_it_is_about_or_is_without_a_place():
+    assert not OF_ROLE.keys() & WITHOUT_A_PLACE
+    assert OF_ROLE.keys() | WITHOUT_A_PLACE == ROLES.keys(), (
+        "add a new role to specs.methods.text.OF_ROLE if it says where a head looks on any text, "
+        "otherwise to WITHOUT_A_PLACE"
+    )
+    assert set(OF_ROLE.values()) <= set(KEY_KINDS)
 
 
 def test_scores_with_both_signs_have_a_scale_with_zero_in_the_middle():
