@@ -21,6 +21,7 @@ from tests.browser_tab import Tab
 
 pytest.importorskip("playwright.sync_api")
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -73,7 +74,7 @@ def test_every_kind_of_page_opens_without_an_error_and_asks_nobody_else(
     page = tab(scheme)
     for path in KINDS_OF_PAGES:
         page.open(path)
-        assert page.page.locator("h1").count() == 1
+        expect(page.page.locator("h1")).to_have_count(1)
         assert "heads of 3 models" in page.page.locator("footer").inner_text()
 
 
@@ -198,13 +199,13 @@ def test_slider_changes_the_graph_the_text_and_the_address(tab: Callable[..., Ta
     assert visible.count() == counts[series.first_shown] > counts[0] > 0
     for step, cut in enumerate(series.cuts):
         slider.fill(str(step))
-        assert visible.count() == len(cut.edges)
+        expect(visible).to_have_count(len(cut.edges))
         assert f"τ = {cut.label}" in page.page.locator("p.now").inner_text()
         assert page.page.locator("tr.current").inner_text().startswith(cut.label)
     slider.fill("0")
     again = tab()
     again.page.goto(page.page.url)
-    assert again.page.locator("svg.circuit g.edge:not(.off)").count() == counts[0]
+    expect(again.page.locator("svg.circuit g.edge:not(.off)")).to_have_count(counts[0])
 
 
 def test_node_that_is_pointed_at_lights_its_edges(tab: Callable[..., Tab]):
@@ -243,12 +244,12 @@ def test_mosaic_of_a_model_shows_the_score_that_is_chosen(
     page = tab(java_script_enabled=java_script)
     page.open("m/zoo-attn-2l/index.html")
     shown = page.page.locator(".pic:visible")
-    assert shown.count() == 1
+    expect(shown).to_have_count(1)
     assert "Induction" in str(shown.get_attribute("aria-label"))
     if java_script:
         page.page.locator("main .pick button").click()
     page.page.locator("label[for='k-sink']").click()
-    assert shown.count() == 1
+    expect(shown).to_have_count(1)
     assert "Sink" in str(shown.get_attribute("aria-label"))
     page.page.keyboard.press("ArrowRight")
     assert "Attention entropy" in str(shown.get_attribute("aria-label"))
@@ -328,14 +329,14 @@ def test_mosaics_without_links_lead_to_the_head_that_is_clicked(
 def test_pages_are_complete_without_javascript(tab: Callable[..., Tab]):
     page = tab(java_script_enabled=False)
     page.open("index.html")
-    assert page.page.locator(".panels .tile:visible").count() == 3
-    assert not page.page.locator(".pick").is_visible()
+    expect(page.page.locator(".panels .tile:visible")).to_have_count(3)
+    expect(page.page.locator(".pick")).not_to_be_visible()
     page.page.locator("a", has_text="zoo:attn-2l").first.click()
     page.page.locator(".all a", has_text="a1.h3").click()
     assert "Seen often in the paper." in page.page.locator(".note").inner_text()
     page.open("t/ioi/zoo-gpt2-4l-s0.html")
     assert page.page.locator("svg.circuit g.edge:visible").count() > 5
-    assert not page.page.locator(".slider").is_visible()
+    expect(page.page.locator(".slider")).not_to_be_visible()
     page.open("search.html")
     assert "needs JavaScript" in page.page.locator("main").inner_text()
 
@@ -375,5 +376,5 @@ def test_printed_page_leaves_out_what_is_for_the_screen(tab: Callable[..., Tab])
     page.open("m/zoo-attn-2l/a1.h3.html")
     page.page.emulate_media(media="print")
     for gone in ("header nav", ".find", "button.theme", ".crumbs"):
-        assert not page.page.locator(gone).first.is_visible()
-    assert page.page.locator("table.scores").first.is_visible()
+        expect(page.page.locator(gone).first).not_to_be_visible()
+    expect(page.page.locator("table.scores").first).to_be_visible()

@@ -20,6 +20,7 @@ from tests.browser_tab import Tab
 
 pytest.importorskip("playwright.sync_api")
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -82,7 +83,7 @@ def test_a_head_is_cited_and_given_as_json(
         assert value == pytest.approx(model.scores[metric].values[1, 3], rel=1e-4, abs=1e-9)
     assert [r["role"] for r in found["roles"]] == [r.role for r in model.roles.get((1, 3), ())]
     page.page.keyboard.press("Escape")
-    assert page.page.locator("dialog").count() == 0
+    expect(page.page.locator("dialog")).to_have_count(0)
     assert page.page.evaluate("document.activeElement.textContent") == "Cite, data"
 
 
@@ -128,7 +129,7 @@ def test_a_link_says_whether_its_version_is_the_one_shown(
     page.open(f"k/induction.html?v={site.version}")
     assert "which is the one shown" in line.inner_text()
     page.open(HEAD)
-    assert line.count() == 0
+    expect(line).to_have_count(0)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

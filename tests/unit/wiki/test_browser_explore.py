@@ -18,6 +18,7 @@ from acdc_pipeline.wiki.site_data import role_lines
 from tests.browser_tab import Tab
 
 pytest.importorskip("playwright.sync_api")
+from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -96,7 +97,7 @@ def test_scatter_is_read_by_keys_alone(tab: Callable[..., Tab], site: Site):
         page.page.keyboard.press(f"Shift+{key}")
     assert f"zoo-attn-2l/{name}" in listed(page)
     page.page.keyboard.press("Escape")
-    assert not page.page.locator(".hits").is_visible()
+    expect(page.page.locator(".hits")).not_to_be_visible()
     page.page.keyboard.press("Enter")
     page.page.wait_for_url(f"**/m/zoo-attn-2l/{name}.html")
 
@@ -149,26 +150,28 @@ def test_edge_of_a_drawing_and_its_row_light_each_other(
         lit |= more
         ends |= {k[0] for k in more}
     pinned = page.page.locator("svg.circuit g.edge.hot:not(.off)")
-    assert pinned.count() == len(lit | {second})
+    expect(pinned).to_have_count(len(lit | {second}))
     again = tab(scheme)
     again.open_address(page.page.url)
-    assert again.page.locator("svg.circuit g.edge.hot:not(.off)").count() == len(lit | {second})
+    expect(again.page.locator("svg.circuit g.edge.hot:not(.off)")).to_have_count(
+        len(lit | {second})
+    )
     page.page.keyboard.press("Escape")
     edge.blur()
-    assert pinned.count() == 0
+    expect(pinned).to_have_count(0)
     # a row lights its edge
     page.page.locator(".edge-list tbody tr").nth(1).hover()
-    assert pinned.count() == 1
+    expect(pinned).to_have_count(1)
     # filters
     page.page.uncheck("[name=into][value=r]")
     heads_only = [k for k in present if k[2]]
-    assert visible.count() == len(heads_only)
+    expect(visible).to_have_count(len(heads_only))
     page.page.locator("[name=least]").fill("60")
     assert 0 < visible.count() < len(heads_only)
     kept = visible.count()
     again = tab(scheme)
     again.open_address(page.page.url)
-    assert again.page.locator("svg.circuit g.edge:not(.off):not(.out)").count() == kept
+    expect(again.page.locator("svg.circuit g.edge:not(.off):not(.out)")).to_have_count(kept)
     # zoom by button and key, pan by dragging
     figure, svg = page.page.locator(".figure"), page.page.locator("svg.circuit")
     width = svg.bounding_box()["width"]
@@ -224,7 +227,7 @@ def test_drawing_by_position_is_pinned_filtered_and_panned_by_mouse(
     series = next(series for series in model.circuits["ioi"] if series.by_span)
     page = tab()
     page.open("t/ioi/spans/zoo-gpt2-4l-s0.html")
-    assert page.page.locator(".edge-list tr.drawn").count() == len(series.edges)
+    expect(page.page.locator(".edge-list tr.drawn")).to_have_count(len(series.edges))
     span = series.shape.spans[-1]
     page.page.select_option("[name=at]", span)
     keys = {k for k, at in series.edges.items() if at[series.first_shown] and k[3] == span}
@@ -248,7 +251,7 @@ def test_drawing_by_position_is_pinned_filtered_and_panned_by_mouse(
     cells = row.locator("td").all_inner_texts()
     said = page.page.locator(".figure-tip").inner_text()
     assert said.startswith(f"{cells[0]} → {cells[1]}")
-    assert row.is_visible()
+    expect(row).to_be_visible()
     assert "pin=" in page.page.url
     page.page.locator(".unpin").click()
     assert "pin=" not in page.page.url

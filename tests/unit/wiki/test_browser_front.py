@@ -17,6 +17,7 @@ from acdc_pipeline.wiki.site import Site, make_site
 from tests.browser_tab import Tab
 
 pytest.importorskip("playwright.sync_api")
+from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -51,7 +52,7 @@ def test_head_of_the_first_page_lights_what_it_looks_at_by_pointer_and_keys(
     tokens.nth(query + 1).hover()
     assert shown() == wanted(query + 1)
     # a list of prompts with one entry is not shown, and all works by keys
-    assert not place.locator("select").is_visible()
+    expect(place.locator("select")).not_to_be_visible()
     tokens.nth(query).focus()
     page.page.keyboard.press("ArrowLeft")
     assert shown() == wanted(query - 1)
@@ -64,18 +65,18 @@ def test_first_page_shows_its_head_and_circuit_without_javascript(tab: Callable[
     page = tab(java_script_enabled=False)
     page.open("index.html")
     cards = page.page.locator(".card")
-    assert cards.count() == 2
-    assert cards.nth(0).locator("mark").first.is_visible()
+    expect(cards).to_have_count(2)
+    expect(cards.nth(0).locator("mark").first).to_be_visible()
     assert "of its attention on the underlined" in cards.nth(0).inner_text()
-    assert cards.nth(1).locator("g.edge").first.is_visible()
-    assert page.page.locator(".ways section").count() == 3
+    expect(cards.nth(1).locator("g.edge").first).to_be_visible()
+    expect(page.page.locator(".ways section")).to_have_count(3)
 
 
 def test_mosaic_of_a_model_is_switched_by_a_list_and_unfolds(tab: Callable[..., Tab]):
     page = tab()
     page.open("m/zoo-attn-2l/index.html")
     pictures, labels = page.page.locator(".pic:visible"), page.page.locator(".kinds label")
-    assert not labels.first.is_visible()
+    expect(labels.first).not_to_be_visible()
     # by keys alone
     page.page.locator("main .pick select").focus()
     page.page.keyboard.type("Sink")
@@ -83,7 +84,7 @@ def test_mosaic_of_a_model_is_switched_by_a_list_and_unfolds(tab: Callable[..., 
     assert page.page.url.endswith("#sink")
     page.page.keyboard.press("Tab")
     page.page.keyboard.press("Enter")
-    assert labels.first.is_visible()
+    expect(labels.first).to_be_visible()
     page.page.locator("label[for='k-induction']").click()
     assert page.page.locator("main .pick select").input_value() == "k-induction"
     again = tab()
@@ -134,10 +135,10 @@ def test_comparison_opens_with_words_and_attention_and_folds_the_numbers(tab: Ca
     ]
     assert "In circuits up to" in page.page.locator(".says").first.inner_text()
     table = page.page.locator(".comparison table")
-    assert not table.is_visible()
+    expect(table).not_to_be_visible()
     page.page.locator(".all-scores summary").focus()
     page.page.keyboard.press("Enter")
-    assert table.is_visible()
+    expect(table).to_be_visible()
 
 
 def test_columns_of_a_pattern_have_names_and_a_cell_says_from_where_to_where(

@@ -16,6 +16,7 @@ from tests.browser_tab import Tab
 
 pytest.importorskip("playwright.sync_api")
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -40,7 +41,7 @@ def test_table_of_pairs_opens_and_is_read_by_keys_alone(
     page = tab(scheme)
     page.open(f"m/{SLUG}/{NAME}.html")
     summary = page.page.locator(".pairs summary")
-    assert page.page.locator(".heat").count() == 0
+    expect(page.page.locator(".heat")).to_have_count(0)
     summary.focus()
     page.page.keyboard.press("Enter")
     cells = page.page.locator(".heat td[tabindex]")
