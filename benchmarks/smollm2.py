@@ -37,6 +37,7 @@ from benchmarks.smollm2_page import (
     Behaviour,
     Row,
     page,
+    replace_heads,
 )
 
 TASKS = (
@@ -176,12 +177,22 @@ def main() -> None:
     )
     parser.add_argument("page", type=Path)
     parser.add_argument("--store", default=".bench/smollm2", help="where runs are kept")
-    parser.add_argument("--without-heads", action="store_true", help="leave out the head profile")
+    sections = parser.add_mutually_exclusive_group()
+    sections.add_argument("--without-heads", action="store_true", help="leave out the head profile")
+    sections.add_argument(
+        "--only-heads", action="store_true", help="write the section about heads anew, no other"
+    )
     parser.add_argument("--model", help="a model reference; default: the model of `make real`")
     options = parser.parse_args()
     reference = options.model or f"gguf:{fetch_model()}"
-    found, parity = behaviours(reference)
     bench = Bench(reference, open_store(options.store, mode="write"))
+    if options.only_heads:
+        written = options.page.read_text(encoding="utf-8")
+        profiled = [profile(bench, find_task("ioi"))]
+        options.page.write_text(replace_heads(written, profiled), encoding="utf-8")
+        bench.say(f"wrote {options.page}")
+        return
+    found, parity = behaviours(reference)
     shown = [b for b in found if b.forced_choice >= LEAST_FORCED_CHOICE]
     rows = circuits(bench, shown)
     ioi = find_task("ioi")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation import mean_pairwise_jaccard
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.specs import MetricName, TaskSpec
@@ -21,6 +22,7 @@ SHARE = 0.01
 THRESHOLDS: dict[MetricName, float] = {"kl": 0.05, "logit_diff": 0.2, "prob_diff": 0.02}
 RESAMPLES = 2
 HALF = 0.5
+_HEADS = "## Heads\n"
 
 
 @dataclass(frozen=True)
@@ -121,9 +123,17 @@ def page(
                 for name, record, evaluation in compared
             ),
         ),
-        *(["## Heads\n", _roles(heads)] if heads else []),
+        *([_HEADS, _roles(heads)] if heads else []),
     ]
     return "\n".join(parts)
+
+
+def replace_heads(written: str, heads: list[RunRecord]) -> str:
+    """The page `written` with its last section, about heads, made anew."""
+    kept, found, _ = written.partition(_HEADS)
+    if not found:
+        raise InvalidInput("has no section about heads", fix="make the whole page")
+    return f"{kept}{_HEADS}\n{_roles(heads)}"
 
 
 def _opening(parity: float, shown: int, tasks: int, option: str) -> str:

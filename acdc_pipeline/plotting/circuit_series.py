@@ -16,9 +16,18 @@ from acdc_pipeline.graph.edge import Edge
 from acdc_pipeline.graph.node import Node
 from acdc_pipeline.graph.topology import Topology
 from acdc_pipeline.plotting.circuit import draw_bands, draw_columns, draw_node, edge_tooltip
-from acdc_pipeline.plotting.circuit_layout import MAX_EDGES, CircuitLayout, layout_circuit
+from acdc_pipeline.plotting.circuit_layout import (
+    CROWDED,
+    MAX_EDGES,
+    CircuitLayout,
+    layout_circuit,
+)
 from acdc_pipeline.plotting.span_layout import Column, Line, Place, layout_spans, span_lines
 from acdc_pipeline.plotting.svg import escape_text, px, smooth_path
+
+LEGIBLE = 80
+"""The number of edges that can be followed from end to end; a figure of `CROWDED` opens at these.
+"""
 
 Item = TypeVar("Item")
 
@@ -70,12 +79,15 @@ class SeriesFigure:
 
     Args:
         has_dead: whether an edge in it is in some circuit on no path from `input` to `logits`.
+        level: the percentile of |score| below which edges of a crowded figure are better hidden at
+            first; 0 for none.
     """
 
     svg: str
     drawn: int
     left_out: int
     has_dead: bool = False
+    level: int = 0
 
 
 def draw_series(
@@ -112,7 +124,22 @@ def draw_series(
         "</svg>",
     ]
     has_dead = any(any(item.dead) for item in chosen)
-    return SeriesFigure("\n".join(parts), len(chosen), len(edges) - len(chosen), has_dead)
+    return SeriesFigure(
+        "\n".join(parts), len(chosen), len(edges) - len(chosen), has_dead, _level(chosen, shown)
+    )
+
+
+def _level(edges: Sequence[SeriesEdge], shown: int) -> int:
+    """Return the lowest percentile that leaves at most `LEGIBLE` edges of the circuit in view."""
+    sizes = sorted(abs(item.score or 0.0) for item in edges)
+    inside = [abs(item.score or 0.0) for item in edges if item.present[shown]]
+    if len(inside) <= CROWDED:
+        return 0
+    for level in range(100):
+        least = sizes[level * (len(sizes) - 1) // 100]
+        if sum(size >= least for size in inside) <= LEGIBLE:
+            return level
+    return 0
 
 
 def _select(edges: Sequence[SeriesEdge]) -> list[SeriesEdge]:

@@ -23,6 +23,9 @@ EdgeKey = tuple[str, ...]
 SIZES = ("threshold", "share", "edges")
 """Method parameters that set the size of a circuit."""
 
+_ENOUGH = 0.5
+"""Faithfulness below which a circuit does not explain what the model does."""
+
 _POSITIONS: tuple[Positions, ...] = get_args(Positions)
 """Kinds of positions in the order in which their circuits are shown."""
 
@@ -308,6 +311,18 @@ def other_faithfulness(run: Run) -> tuple[str, float] | None:
     searched_by = run.spec.method.plain().get("metric", "kl")
     found = faithfulness_by_metric(run.metrics, searched_by)
     return next((item for item in found.items() if item[0] != searched_by), None)
+
+
+def find_weakness(series: CircuitSeries) -> float | None:
+    """Return the faithfulness of the circuit shown first, in the worse of its two metrics.
+
+    None if it is at least a half, or was not measured.
+    """
+    cut = series.cuts[series.first_shown]
+    other = other_faithfulness(cut.run)
+    found = [cut.faithfulness, None if other is None else other[1]]
+    least = min((value for value in found if value is not None), default=_ENOUGH)
+    return least if least < _ENOUGH else None
 
 
 def _full_first(ranked: Sequence[CircuitSeries]) -> tuple[CircuitSeries, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,6 +29,9 @@ Roles = Mapping[HeadIndex, tuple[HeadRole, ...]]
 
 _SIZE = re.compile(r"[-_.]?(\d+(\.\d+)?[mbk]|s\d+|\d+l|small|medium|large|xl|base|deduped)$", re.I)
 
+_FOLDERS = re.compile(r"(?<=^gguf:)/.*/|(?<=^dir:)/(?:.*/)?(?=[^/]+/[^/]+/*$)", re.DOTALL)
+"""What is left out of an absolute path: all but a file's name, or but the last two folders."""
+
 _RESERVED = ("all", "build", "changes", "index", "schema", "scores", "search", "versions")
 """Names of other files in the folder of the models' data."""
 
@@ -38,7 +42,8 @@ class Model:
 
     Args:
         slug: name of its folder on the site.
-        title: `ref`, with the revision where several are on the site.
+        title: `ref`, without most folders of an absolute path, with the revision where several are
+            on the site.
         shape: full graph; None for a model without circuits.
         near_misses: for heads without a role, the score closest to giving one.
         warnings: reasons why scores do not tell its heads apart.
@@ -192,8 +197,9 @@ def group_models(contents: StoreContents) -> tuple[Model, ...]:
     for run in contents.runs:
         by_weights.setdefault((run.spec.model, run.spec.model_revision), []).append(run)
     refs = [ref for ref, _ in by_weights]
+    names = _names(refs)
     titles = {
-        (ref, revision): ref if refs.count(ref) == 1 else f"{ref} ({revision[:8]})"
+        (ref, revision): names[ref] if refs.count(ref) == 1 else f"{names[ref]} ({revision[:8]})"
         for ref, revision in by_weights
     }
     folders = assign_slugs(titles.values(), _RESERVED)
@@ -202,6 +208,17 @@ def group_models(contents: StoreContents) -> tuple[Model, ...]:
         for (ref, revision), runs in by_weights.items()
     ]
     return tuple(sorted((m for m in found if m is not None), key=lambda m: (m.title, m.revision)))
+
+
+def _names(refs: Iterable[str]) -> dict[str, str]:
+    """Return a name for each reference: itself, where it has no absolute path.
+
+    Folders are those of the machine that measured the model. Where two models would have the same
+    name, both keep them.
+    """
+    short = {ref: _FOLDERS.sub("", ref) for ref in refs}
+    shared = Counter(short.values())
+    return {ref: name if shared[name] == 1 else ref for ref, name in short.items()}
 
 
 def restore_profiles(model: Model, runs: Sequence[Run], text: Run | None = None) -> Model:

@@ -210,18 +210,21 @@
     });
     wikiCircuit.set("into", into.length < 4 ? into.join("") || "none" : "");
     wikiCircuit.set("at", span && span.value);
-    wikiCircuit.set("least", +least.value ? least.value : "");
+    wikiCircuit.set("least", least.value === least.defaultValue ? "" : least.value);
     refresh();
   }
 
   function refresh() {
-    var used = new Set();
+    var used = new Set(), inside = 0, shown = visible();
+    edges.forEach(function (known) {
+      if (known.lines.some(function (line) { return !line.classList.contains("off"); })) inside += 1;
+    });
+    tools.querySelector(".count").textContent = (shown.length < inside ? shown.length + " of " : "") + inside + " edges";
     svg.querySelectorAll("g.edge").forEach(function (line) {
       if (isVisible(line)) { used.add(line.dataset.s); used.add(line.dataset.d); }
     });
     svg.querySelectorAll(".node").forEach(function (node) { node.classList.toggle("lone", !used.has(node.dataset.n)); });
-    var first = visible()[0];
-    if (first) reach(first);
+    if (shown[0]) reach(shown[0]);
     paint();
   }
 
@@ -229,7 +232,7 @@
     var into = state.get("into"), span = tools.querySelector("[name=at]");
     if (into) tools.querySelectorAll("[name=into]").forEach(function (box) { box.checked = into !== "none" && into.indexOf(box.value) >= 0; });
     if (span) span.value = state.get("at") || "";
-    tools.querySelector("[name=least]").value = state.get("least") || 0;
+    if (state.has("least")) tools.querySelector("[name=least]").value = state.get("least");
     pinned = state.get("pin");
     if (!edges.has(pinned) && !Array.prototype.some.call(svg.querySelectorAll(".node"), function (node) { return node.dataset.n === pinned; })) pinned = null;
   }

@@ -13,10 +13,10 @@ from acdc_pipeline.heads.habits import lead_place, lead_role
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.plotting.circuit_series import SeriesEdge, draw_series
 from acdc_pipeline.store import Store
-from acdc_pipeline.wiki.circuits import CircuitSeries, Cut, other_faithfulness, parse_edge
+from acdc_pipeline.wiki.circuits import CircuitSeries, Cut, parse_edge
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_name, restore_profiles
 from acdc_pipeline.wiki.page import Data
-from acdc_pipeline.wiki.pages.circuit import METRIC_NAMES
+from acdc_pipeline.wiki.pages.circuit import describe_faithfulness
 from acdc_pipeline.wiki.pages.head_typical import typical_data
 from acdc_pipeline.wiki.pages.plain_names import plain_name
 from acdc_pipeline.wiki.pages.statement import (
@@ -27,7 +27,7 @@ from acdc_pipeline.wiki.pages.statement import (
 )
 from acdc_pipeline.wiki.runs import read_full_runs
 from acdc_pipeline.wiki.site import Site
-from acdc_pipeline.wiki.text import format_percent, pluralize, show_line, show_token, show_words
+from acdc_pipeline.wiki.text import pluralize, show_line, show_token, show_words
 from acdc_pipeline.wiki.typical import RANDOM_TOKENS
 
 _MODELS_READ = 3
@@ -165,15 +165,6 @@ def head_data(found: FeaturedHead) -> Data:
     }
 
 
-def _describe_faithfulness(cut: Cut) -> str:
-    """`98 % of what it does by KL divergence, 80 % by the logit difference`."""
-    metric = str(cut.run.spec.method.plain().get("metric", "kl"))
-    shown = [(metric, cut.faithfulness), *filter(None, [other_faithfulness(cut.run)])]
-    said = [(format_percent(share), METRIC_NAMES.get(name, name)) for name, share in shown]
-    (first, by), *others = said
-    return ", ".join([f"{first} of what it does by {by}", *(f"{s} by {n}" for s, n in others)])
-
-
 def _word(token: str) -> str:
     """Return a token without the space in front of it."""
     return show_words(token).strip() or show_token(token)
@@ -206,6 +197,6 @@ def circuit_data(site: Site, found: FeaturedCircuit) -> Data:
         "total": total,
         "heads": len(heads),
         "of_heads": len(model.places),
-        "faithfulness": _describe_faithfulness(cut),
+        "faithfulness": describe_faithfulness(cut),
         "svg": draw_series(series.shape, edges, shown=0, label=show_line(label), link=link).svg,
     }

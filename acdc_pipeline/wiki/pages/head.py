@@ -6,7 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
-from acdc_pipeline.wiki.circuits import Agreement, CircuitSeries, EdgeKey, find_agreement
+from acdc_pipeline.wiki.circuits import (
+    Agreement,
+    CircuitSeries,
+    EdgeKey,
+    find_agreement,
+    find_weakness,
+)
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_name, neighbour
 from acdc_pipeline.wiki.page import Data, SectionPage, frame
 from acdc_pipeline.wiki.pages.circuit import circuit_warnings, removal_cost
@@ -25,7 +31,7 @@ from acdc_pipeline.wiki.pages.natural import text_summary
 from acdc_pipeline.wiki.pages.statement import make_statement
 from acdc_pipeline.wiki.pages.sure import describe_certainty
 from acdc_pipeline.wiki.site import Section
-from acdc_pipeline.wiki.text import format_aligned, join_words, pluralize
+from acdc_pipeline.wiki.text import format_aligned, format_percent, join_words, pluralize
 
 _MAX_CIRCUITS = 4
 """Number of circuits named in the summary."""
@@ -120,8 +126,9 @@ def _summarize_circuits(section: Section, place: HeadIndex) -> str:
     for task, (series, *_) in circuits.items():
         cut = series.smallest_with_head(head_name(*place))
         if cut is not None:
-            until = "up to" if series.has_thresholds else "at"
-            inside.append(f"{task} ({until} {series.describe(cut)})")
+            least = find_weakness(series)
+            weak = "" if least is None else f"; faithfulness {format_percent(least)}"
+            inside.append(f"{task} ({_until(series)} {series.describe(cut)}{weak})")
     if not inside:
         return f"In no circuit of {join_words(list(circuits))}."
     shown = inside[:_MAX_CIRCUITS]
@@ -130,11 +137,16 @@ def _summarize_circuits(section: Section, place: HeadIndex) -> str:
     return f"In the {'circuit' if len(inside) == 1 else 'circuits'} of {join_words(shown)}."
 
 
+def _until(series: CircuitSeries) -> str:
+    return "up to" if series.has_thresholds else "at"
+
+
 def _circuit(section: Section, series: CircuitSeries, agreed: Agreement | None, name: str) -> Data:
     """Return the part of the page about one task whose largest circuit contains the head."""
     cut = series.smallest_with_head(name)
     assert cut is not None
-    is_largest_threshold = series.cuts[0] is cut and len(series.cuts) > 1
+    is_first = series.cuts[0] is cut and len(series.cuts) > 1
+    smallest = "the largest threshold" if series.has_thresholds else "the smallest"
     sides = (
         _edges(series, agreed, "Reads from", series.incoming.get(name, ()), 0),
         _edges(series, agreed, "Read by", series.outgoing.get(name, ()), 1),
@@ -147,8 +159,8 @@ def _circuit(section: Section, series: CircuitSeries, agreed: Agreement | None, 
             {"label": series.label(cut), "inside": inside}
             for cut, inside in zip(series.cuts, series.heads[name], strict=True)
         ],
-        "text": f"In the circuit up to {series.describe(cut)}"
-        + (", the largest threshold searched." if is_largest_threshold else "."),
+        "text": f"In the circuit {_until(series)} {series.describe(cut)}"
+        + (f", {smallest} searched." if is_first else "."),
         "sides": [side for side in sides if side["edges"]],
     }
 

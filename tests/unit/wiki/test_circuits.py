@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from acdc_pipeline.graph import Circuit, Topology
 from acdc_pipeline.specs import AcdcMethod, RunSpec
 from acdc_pipeline.specs.methods.scored import EapMethod
-from acdc_pipeline.wiki.circuits import CircuitSeries, group_circuits
-from acdc_pipeline.wiki.runs import KeptEdge, Run
+from acdc_pipeline.wiki.circuits import CircuitSeries, find_weakness, group_circuits
+from acdc_pipeline.wiki.models import group_models
+from acdc_pipeline.wiki.runs import KeptEdge, Run, StoreContents
 
 SHAPE = Topology(2, 2, has_mlp=False)
 
@@ -114,3 +117,41 @@ def test_runs_of_a_method_that_scores_are_told_apart_by_size_and_come_after_acdc
     assert first.has_thresholds
     assert not second.has_thresholds
     assert [cut.label for cut in second.cuts] == ["2", "4"]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "weak"),
+    [
+        ({"kl": 1.0, "ablated_kl": 4.0}, None),
+        ({"kl": 3.0, "ablated_kl": 4.0}, 0.25),
+        ({"kl": 4.0, "ablated_kl": 4.0}, 0.0),
+        # (m(C) - m(empty)) / (m(model) - m(empty)) in the task's metric
+        ({"logit_diff": -1.0, "ablated_logit_diff": 0.0, "model_logit_diff": 5.0}, -0.2),
+        ({"logit_diff": 4.0, "ablated_logit_diff": 0.0, "model_logit_diff": 5.0}, None),
+        ({}, None),
+    ],
+)
+def test_circuit_is_weak_below_a_half_in_either_of_its_metrics(
+    metrics: dict[str, float], weak: float | None
+):
+    usual = {"kl": 1.0, "ablated_kl": 4.0} if metrics else {}
+    one = replace(run(acdc(0.1), SMALL), metrics={**usual, **metrics})
+    (found,) = group_circuits([one])["ioi"]
+    assert find_weakness(found) == (None if weak is None else pytest.approx(weak))
+
+
+def test_titles_of_models_leave_out_folders_of_absolute_paths_unless_two_would_be_alike():
+    refs = {
+        "zoo:attn-2l": "zoo:attn-2l",
+        "hf:a/b@main": "hf:a/b@main",
+        "gguf:/home/me/.cache/Small.Q4_1.gguf": "gguf:Small.Q4_1.gguf",
+        "gguf:/one/same.gguf": "gguf:/one/same.gguf",
+        "gguf:/two/same.gguf": "gguf:/two/same.gguf",
+        "dir:/data/runs/mine/checkpoint-500": "dir:mine/checkpoint-500",
+        "dir:/mine": "dir:/mine",
+        "dir:models/mine": "dir:models/mine",
+    }
+    one = run(acdc(0.1), SMALL)
+    runs = [replace(one, spec=one.spec.model_copy(update={"model": ref})) for ref in refs]
+    found = group_models(StoreContents("store", tuple(runs), (), None, {}, {}, 0))
+    assert {model.ref: model.title for model in found} == refs
