@@ -74,7 +74,7 @@
     var place = document.querySelector("[data-build]");
     wikiGet("build", function (build) {
       place.textContent = " · site " + build.version + ": " + build.heads.toLocaleString("en") +
-        " heads of " + build.models + " models, " + build.profiled + " profiled" +
+        " heads of " + build.models + (build.models === 1 ? " model, " : " models, ") + build.profiled + " profiled" +
         (build.newest ? "; newest run " + build.newest : "");
     });
   }

@@ -216,7 +216,7 @@ def _draw(model: Model, series: CircuitSeries, title: str, root: str) -> SeriesF
 
 
 def _plot_faithfulness(series: CircuitSeries, title: str) -> Markup | None:
-    """Plot faithfulness against the number of edges; None where it was not measured."""
+    """Plot faithfulness against the number of edges; None where fewer than two were measured."""
     points = [
         Mark(
             max(1.0, float(len(cut.edges))),
@@ -227,7 +227,7 @@ def _plot_faithfulness(series: CircuitSeries, title: str) -> Markup | None:
         for index, cut in enumerate(series.cuts)
         if cut.faithfulness is not None
     ]
-    if not points:
+    if len(points) < 2:
         return None
     label = f"{title}: " + ", ".join(
         f"{text.format_percent(point.y)} with {text.pluralize(int(point.x), 'edge')}"

@@ -145,7 +145,8 @@ def _circuit(section: Section, series: CircuitSeries, agreed: Agreement | None, 
     """Return the part of the page about one task whose largest circuit contains the head."""
     cut = series.smallest_with_head(name)
     assert cut is not None
-    is_first = series.cuts[0] is cut and len(series.cuts) > 1
+    several = len(series.cuts) > 1
+    is_first = series.cuts[0] is cut and several
     smallest = "the largest threshold" if series.has_thresholds else "the smallest"
     sides = (
         _edges(series, agreed, "Reads from", series.incoming.get(name, ()), 0),
@@ -156,7 +157,7 @@ def _circuit(section: Section, series: CircuitSeries, agreed: Agreement | None, 
         "slug": section.tasks[series.task].slug,
         "warnings": circuit_warnings(series, section.tasks[series.task]),
         "cuts": [
-            {"label": series.label(cut), "inside": inside}
+            {"label": (series.label if several else series.describe)(cut), "inside": inside}
             for cut, inside in zip(series.cuts, series.heads[name], strict=True)
         ],
         "text": f"In the circuit {_until(series)} {series.describe(cut)}"

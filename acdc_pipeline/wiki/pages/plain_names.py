@@ -35,7 +35,7 @@ def plain_name(model: Model) -> str:
         return f"{program} program, {layers} (weights set by hand)"
     first, *rest = name.split("-")
     if origin != "zoo" or first not in _SHAPES:
-        short = show_name(name.rpartition("/")[2] or model.ref, 40)
+        short = show_name(name.rpartition("/")[2].removesuffix(".gguf") or model.ref, 40)
         where = _ORIGINS.get(origin)
         return f"{short}, {layers}" + (f" ({where})" if where else "")
     notes = [_ORIGINS[origin]]

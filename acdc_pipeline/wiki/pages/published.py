@@ -8,7 +8,7 @@ from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs import ReferenceCircuit
 from acdc_pipeline.specs.circuit_reference import Group
 from acdc_pipeline.specs.head_scores import ROLES
-from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
+from acdc_pipeline.wiki.models import HeadIndex, Model, head_name, primary_metric
 from acdc_pipeline.wiki.page import Data
 from acdc_pipeline.wiki.site import Site
 from acdc_pipeline.wiki.tasks import (
@@ -58,6 +58,7 @@ def group_rows(site: Site, task: Task) -> list[Data]:
                 "where": _positions(group),
                 "judged": _judge(findings),
                 "found": [] if role is None else _found(site, role, task.name),
+                "is_measured": role is not None and _is_measured(site, role, task.name),
             }
         )
     return rows
@@ -145,6 +146,11 @@ def _judge(findings: Iterable[tuple[Model, HeadIndex, Sequence[Finding]]]) -> li
         head = {"slug": model.slug, "name": head_name(*place), "why": why}
         by_verdict[verdict].append(head)
     return [{"verdict": verdict, "heads": heads} for verdict, heads in by_verdict.items() if heads]
+
+
+def _is_measured(site: Site, role: str, task: str) -> bool:
+    metric = primary_metric(role, task)
+    return any(metric in model.scores for model in site.models if task in model.circuits)
 
 
 def _found(site: Site, role: str, task: str) -> list[Data]:

@@ -37,6 +37,8 @@ _THRESHOLDS = {
     "minus share": "at most −{least} of the whole model’s logit of the answer over wrong ones",
 }
 
+_STANDS_OUT = "; {floor} is enough if it stands out among the model’s heads"
+
 Holder = tuple[Model, HeadRole]
 
 
@@ -91,6 +93,7 @@ class RolePage(SitePage[RoleDefinition]):
             "names": {model.slug: plain_name(model) for model, _ in found},
             "models": sorted(profiled, key=lambda m: (-counts.get(m.slug, 0), m.title)),
             "leaders": [(*pair, _loss(*pair)) for pair in found[:_MAX_ROWS]],
+            "any_below": any(held.below_line is not None for _, held in found[:_MAX_ROWS]),
             "more": max(0, len(found) - _MAX_ROWS),
             "depths": _plot_depths(found, heading),
             "depth_models": _count_models([pair for pair in found if pair[0].size]),
@@ -144,9 +147,18 @@ def _criterion(site: Site, criterion: Criterion, need: str) -> Data:
         "score": score,
         "slug": next(known, None),
         "need": need,
-        "threshold": _THRESHOLDS[criterion.of].format(least=format_number(criterion.least)),
+        "threshold": _threshold(criterion),
         "evidence": criterion.evidence,
     }
+
+
+def _threshold(criterion: Criterion) -> str:
+    """Return what a score has to reach, also where it stands out among the heads of a model."""
+    text = _THRESHOLDS[criterion.of].format(least=format_number(criterion.least))
+    if criterion.floor is None:
+        return text
+    sign = "−" if criterion.of.startswith("minus") else ""
+    return text + _STANDS_OUT.format(floor=sign + format_number(criterion.floor))
 
 
 def _deciding_scores(site: Site, role: RoleDefinition) -> list[SiteScore]:

@@ -142,9 +142,20 @@ def test_published_heads_stand_beside_those_found(site: Site):
     (found,) = (one for one in row["found"] if one["model"] and one["model"].slug == model.slug)
     assert found["heads"]
     assert set(found["heads"]) <= {head_name(*place) for place in held}
+    assert row["is_measured"]
+    bare = dataclasses.replace(
+        ours, models=tuple(dataclasses.replace(model, scores={}) for model in ours.models)
+    )
+    assert [row["is_measured"] for row in group_rows(bare, ours.tasks["ioi"])] == [False]
     (claim,) = [c for c in role_claims(ours, "previous_token") if c["task"].name == "ioi"]
     told = {h["name"]: j["verdict"] for j in claim["judged"] for h in j["heads"]}
     assert told == {head_name(*held[0]): "agrees", head_name(*other): "disagrees"}
+
+
+def test_kind_says_from_where_a_head_that_stands_out_has_the_role(small_pages: dict[str, Page]):
+    says = "at least 0.4; 0.24 is enough if it stands out among the model’s heads"
+    assert says in small_pages["k/induction.html"].text
+    assert "is enough" not in small_pages["k/sink.html"].text
 
 
 def test_depth_is_plotted_from_five_models_on(small_pages: dict[str, Page], small_site: Path):
