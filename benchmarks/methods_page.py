@@ -48,7 +48,7 @@ its circuits at MIB's ten fractions of the edges are measured on as many held-ou
   KL, each of the circuits that were searched by it; where a method cannot use KL, of those by the
   logit difference.
 - **stability**: mean pairwise Jaccard similarity of the circuits on {resamples} bootstrap resamples
-  of the prompts, at 5 % of the edges or threshold 0.01 (higher is better).
+  of the prompts, at 5 % of the edges or the lowest threshold (higher is better).
 - **first**: in how many cells and metrics a method is first or tied: its CMD is not above that
   of any other by more than the paired 95 % bootstrap interval over the held-out prompts.
 - **forwards**: matrix operations of one such search (by KL where the method can) in units of one
@@ -64,9 +64,9 @@ def page(
     table: Mapping[Cell, Mapping[str, Figures]],
     asked: argparse.Namespace,
     where: str,
-    budget: float,
+    parameters: Mapping[str, str],
 ) -> str:
-    """The page in Markdown; `budget` is that of `eap-exact` on the real model."""
+    """The page in Markdown; `parameters` says how the models of each group were searched."""
     given = {
         "--groups": asked.groups,
         "--models": asked.models,
@@ -91,8 +91,7 @@ def page(
         of, rare = _part_rare(of)
         parts.append(f"## {_TITLES[group]}\n\n" + "\n".join(_means(of)) + "\n")
         parts.append(_explain_means(of) + rare)
-        if group == "real":
-            parts.append(f"`eap-exact` has a budget of {budget:g} forwards.\n")
+        parts.append(f"{parameters[group]}\n")
         parts += _against(of, "eap-exact", "eap-ig-activations")
         if group != "compiled" and len(of) > 1:
             parts.append("CMD in each cell, the lowest in bold:\n\n" + "\n".join(_each(of)) + "\n")

@@ -59,6 +59,7 @@ from acdc_pipeline.models import load_model
 from acdc_pipeline.models.zoo import claimed_tasks, compiled
 from acdc_pipeline.specs import METHODS, find_task
 from acdc_pipeline.specs.names import MetricName
+from acdc_pipeline.wiki.text import join_words
 from benchmarks.measurement import machine
 from benchmarks.method_cells import (
     FEW_STEPS,
@@ -77,10 +78,13 @@ from benchmarks.searches import Found, find_circuit, is_search
 GROUPS = ("compiled", "zoo", "real")
 BY: tuple[MetricName, ...] = ("logit_diff", "kl")
 THRESHOLDS = (1.0, 0.3, 0.1, 0.03, 0.01)
-USUAL_THRESHOLD = 0.01
-"""Of the search whose cost and stability are stated."""
-TOO_LONG = ("acdc", "eap-ig-acdc", "exact", "node-exact", "edge-pruning", "subnetwork-probing")
-"""Left out on the real model, where each takes an hour or more; `--methods` names them anyway."""
+"""Of the searches; the last is that of the search whose cost and stability are stated."""
+REAL_THRESHOLDS = (1.0, 0.3, 0.1)
+"""The same on the real model."""
+REAL_STEPS = {"steps": 20, "learning_rate": 0.5}
+"""Of gates on the real model, as in docs/smollm2.md."""
+TOO_LONG = ("exact",)
+"""Left out on the real model, where it takes hours; `--methods` names it anyway."""
 REAL_BUDGET = 120.0
 """Forwards that `eap-exact` may take on the real model; its usual budget there is 457."""
 
@@ -221,10 +225,10 @@ def search(
     bench: Bench,
     metric: MetricName,
     seed: int,
-    threshold: float = USUAL_THRESHOLD,
+    threshold: float | None = None,
     shared: SharedWork | None = None,
 ) -> Found:
-    """One search of a method, at 5 % of the edges or at a threshold."""
+    """One search of a method, at 5 % of the edges or at a threshold, the last one by default."""
     few = _fixed(cell, method)
     return find_circuit(
         method,
@@ -233,7 +237,7 @@ def search(
         model=cell.model,
         seed=seed,
         metric=metric,
-        threshold=threshold,
+        threshold=_thresholds(cell.group)[-1] if threshold is None else threshold,
         shared=shared,
         **few,
     )
@@ -242,15 +246,29 @@ def search(
 def _fixed(cell: Cell, method: str) -> Mapping[str, float]:
     """The parameters of a method that are not its usual ones."""
     if "learning_rate" in METHODS[method].parameters():
-        return FEW_STEPS
+        return REAL_STEPS if cell.group == "real" else FEW_STEPS
     return {"budget": REAL_BUDGET} if method == "eap-exact" and cell.group == "real" else {}
 
 
 def family(method: str, cell: Cell, bench: Bench, metric: MetricName, seed: int) -> list[Found]:
-    """The circuits of a method at every threshold, or the one whose scores are cut."""
-    thresholds = THRESHOLDS if is_search(method) else (USUAL_THRESHOLD,)
+    """The circuits of a search at every threshold."""
     shared = SharedWork()
-    return [search(method, cell, bench, metric, seed, t, shared) for t in thresholds]
+    return [search(method, cell, bench, metric, seed, t, shared) for t in _thresholds(cell.group)]
+
+
+def _thresholds(group: str) -> Sequence[float]:
+    return REAL_THRESHOLDS if group == "real" else THRESHOLDS
+
+
+def _parameters(group: str) -> str:
+    """A sentence on what all methods of a group have in common."""
+    thresholds = join_words([f"{threshold:g}" for threshold in _thresholds(group)])
+    steps = (REAL_STEPS if group == "real" else FEW_STEPS)["steps"]
+    said = f"Searches have thresholds of {thresholds}; gates are trained for {steps} steps."
+    if group == "real":
+        left_out = join_words([f"`{name}`" for name in TOO_LONG])
+        said += f" `eap-exact` has a budget of {REAL_BUDGET:g} forwards. Not measured: {left_out}."
+    return said
 
 
 def resample(bench: Bench, seed: int, number: int) -> Bench:
@@ -302,7 +320,7 @@ def _key(cell: Cell, method: str, settings: Settings) -> str:
     version = METHODS[method].VERSION
     of = {**asdict(cell), "method": method, "version": version, **asdict(settings), "figures": 2}
     if is_search(method):
-        of["thresholds"] = THRESHOLDS
+        of["thresholds"] = _thresholds(cell.group)
     of |= _fixed(cell, method)
     return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:20]
 
@@ -349,7 +367,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         table[cell] = measure_methods(cell, methods, settings, asked.longest, asked.folder)
         took = time.perf_counter() - started
         print(f"{cell.group}: {cell.task} in {cell.model}: {took:.1f} s", flush=True)
-    text = page(table, asked, machine(torch.device("cpu")), REAL_BUDGET)
+    parameters = {group: _parameters(group) for group in GROUPS}
+    text = page(table, asked, machine(torch.device("cpu")), parameters)
     if asked.write is None:
         print(text)
     else:
