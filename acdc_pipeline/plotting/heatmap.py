@@ -46,13 +46,11 @@ def draw_mosaic(
 
 
 def draw_attention_mask(weights: UInt8[np.ndarray, "row column"]) -> str:
-    """Draw an attention pattern as a CSS mask: a row per query, a column per key.
+    """Draw an attention pattern as a CSS mask by luminance: a row per query, a column per key.
 
     The page colours the masked area, so that one picture serves both themes.
     """
-    levels = np.rint(weights / 255 * _LEVELS).astype(np.uint8)
-    opacity = bytes(round(255 * level / _LEVELS) for level in range(_LEVELS + 1))
-    return _png_uri(levels, bytes(3 * (_LEVELS + 1)), opacity)
+    return _png_uri(np.rint(weights / 255 * _LEVELS).astype(np.uint8))
 
 
 @cache
@@ -61,28 +59,26 @@ def _colour_table(theme: Theme, kind: ScaleKind) -> bytes:
     return bytes((0, 0, 0, *chain.from_iterable(palette(theme, kind))))
 
 
-def _png_uri(cells: UInt8[np.ndarray, "row column"], colours: bytes, opacity: bytes) -> str:
-    """Return a PNG with a palette, without filters, as a data URI.
+def _png_uri(
+    cells: UInt8[np.ndarray, "row column"], colours: bytes = b"", opacity: bytes = b""
+) -> str:
+    """Return a PNG without filters as a data URI: with a palette, or of 16 levels of grey.
 
     Encoded here: image libraries take ten times as long for so few pixels, and their filters make
     pictures with less than a byte a pixel larger.
     """
     rows, columns = cells.shape
     most = int(cells.max(initial=0))
-    depth = next(bits for bits in (1, 2, 4, 8) if most < 1 << bits)
+    depth = next(bits for bits in (1, 2, 4, 8) if most < 1 << bits) if colours else 4
     packed = cells
     if depth < 8:
         bits = cells[..., None] >> np.arange(depth - 1, -1, -1, dtype=np.uint8) & 1
         packed = np.packbits(bits.reshape(rows, columns * depth), axis=1)
     lines = np.pad(packed, ((0, 0), (1, 0))).tobytes()  # a zero before each row: no filter
-    header = struct.pack(">IIBBBBB", columns, rows, depth, 3, 0, 0, 0)
-    parts = (
-        (b"IHDR", header),
-        (b"PLTE", colours[: 3 * (most + 1)]),
-        (b"tRNS", opacity[: most + 1]),
-        (b"IDAT", zlib.compress(lines, 9)),
-        (b"IEND", b""),
-    )
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", columns, rows, depth, 3 if colours else 0, 0, 0, 0))]
+    if colours:
+        parts += [(b"PLTE", colours[: 3 * (most + 1)]), (b"tRNS", opacity[: most + 1])]
+    parts += [(b"IDAT", zlib.compress(lines, 9)), (b"IEND", b"")]
     chunks = (
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         for kind, data in parts

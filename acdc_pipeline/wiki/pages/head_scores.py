@@ -127,7 +127,7 @@ class ScoreTables:
         rows = []
         for key, slug in slugs.items():
             cells = (_cell(by_metric.get(f"{key}:{task}"), place) for task in shown)
-            rows.append(f"<tr>{self._links[slug]}<td>{'<td>'.join(cells)}")
+            rows.append(f"<tr>{self._links[slug]}{''.join(cells)}")
         return {
             "tasks": shown,
             "more": len(tasks) - len(shown),
@@ -135,18 +135,22 @@ class ScoreTables:
         }
 
     def _row(self, ranked: RankedScore, place: HeadIndex, on: str = "") -> str:
-        """Return a row: name, bar, value with interval, rank, percentile."""
+        """Return a row: name, bar, value, interval, rank, percentile."""
         score, link = ranked.values, self._links[ranked.site.slug] + on
         value = float(score.values[place])
         if np.isnan(value):
-            return f"<tr>{link}<td><td>{text.MISSING}<td><td>"
+            return f"<tr>{link}<td><td>{text.MISSING}"
         low, high = float(score.low[place]), float(score.high[place])
-        ends = f"{text.format_aligned(low, 2)}…{text.format_aligned(high, 2)}"
-        interval = "" if np.isnan(low) else f" <small>{ends}</small>"
+        ends = (
+            ""
+            if np.isnan(low)
+            else (f"{text.format_aligned(low, 2)}…{text.format_aligned(high, 2)}")
+        )
         drawn = _bar(value, ranked.site.scale, ranked.null, _THRESHOLDS.get(ranked.site.metric))
+        label = ranked.site.percentiles.label(value)
         return (
-            f"<tr>{link}<td>{drawn}<td>{text.format_aligned(value)}{interval}"
-            f"<td>{ranked.ranks[place]}<td>{ranked.site.percentiles.label(value)}"
+            f"<tr>{link}<td{drawn}><td>{text.format_aligned(value)}<td>{ends}"
+            f"<td>{ranked.ranks[place]}{label and f'<td>{label}'}"
         )
 
 
@@ -163,28 +167,29 @@ def exceeds_null(value: float, low: float | None, high: float) -> bool:
 
 
 def _cell(ranked: RankedScore | None, place: HeadIndex) -> str:
+    """Return a cell of the table of tasks: a value, and a bar below effects on logits."""
     value = float("nan") if ranked is None else float(ranked.values.values[place])
     if ranked is None or np.isnan(value):
-        return text.MISSING
+        return f"<td>{text.MISSING}"
     scale = ranked.site.scale
     visible = abs(scale.position(value) - scale.zero) >= _MIN_BAR
     drawn = visible and ranked.site.definition.name in _WITH_BAR
-    return text.format_aligned(value) + (_bar(value, scale) if drawn else "")
+    return f"<td{_bar(value, scale) if drawn else ''}>{text.format_aligned(value)}"
 
 
 def _bar(
     value: float, scale: ScoreScale, null: float | None = None, threshold: float | None = None
 ) -> str:
-    """Return a bar from zero to `value`, with marks at the null and at the threshold of a role."""
-    start, end = sorted((scale.zero, scale.position(value)))
-    marks = "" if null is None else f";--n:{_percent(scale.position(null))}"
+    """Return attributes of a cell that has a bar from zero to `value`, in percent of the scale.
+
+    With marks at the null and at the threshold of a role. A scale with both signs has class `s`.
+    """
+    marks = "" if null is None else f";--n:{_percent(scale, null)}"
     if threshold is not None:
-        marks += f";--t:{_percent(scale.position(threshold))}"
+        marks += f";--t:{_percent(scale, threshold)}"
     css = " class=s" if scale.low < 0 else ""
-    # the middle and 0 are the defaults of --a
-    begin = "" if start == (0.5 if scale.low < 0 else 0.0) else f"--a:{_percent(start)};"
-    return f"<i{css} style={begin}--b:{_percent(end)}{marks}></i>"
+    return f"{css} style=--b:{_percent(scale, value)}{marks}"
 
 
-def _percent(share: float) -> str:
-    return f"{round(200 * share) / 2:g}%"
+def _percent(scale: ScoreScale, value: float) -> int:
+    return round(100 * scale.position(value))

@@ -41,17 +41,16 @@ def test_mosaic_has_the_colours_of_its_theme_and_makes_missing_heads_transparent
         assert zlib.decompress(found[b"IDAT"]) == bytes((0, 1, STEPS, 0, MISSING, 1))
 
 
-def test_attention_mask_rounds_to_sixteen_levels_of_opacity():
+def test_attention_mask_rounds_to_sixteen_levels_of_luminance():
     weights = np.array([[255, 0, 128]], np.uint8)
     uri = draw_attention_mask(weights)
     found = picture(uri)
-    # bit depth 4, indexed
-    assert struct.unpack(">BB", found[b"IHDR"][8:10]) == (4, 3)
-    # 255 -> 15, 0 -> 0, 128 -> round(7.53) = 8
-    image = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
-    assert np.asarray(image).tolist() == [[15, 0, 8]]
-    assert found[b"tRNS"][0] == 0
-    assert found[b"tRNS"][15] == 255
+    # bit depth 4, grey
+    assert struct.unpack(">BB", found[b"IHDR"][8:10]) == (4, 0)
+    assert not found.keys() & {b"PLTE", b"tRNS"}
+    # of fifteen levels 255 is the 15th, and 128 the round(7.53) = 8th
+    image = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("L")
+    assert np.asarray(image).tolist() == [[255, 0, 8 * 17]]
 
 
 def test_mosaic_has_layers_across_and_heads_down():
