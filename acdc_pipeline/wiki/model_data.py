@@ -97,9 +97,9 @@ def model_document(model: Model) -> dict[str, Any]:
         "runs": list(model.run_ids),
         "scores": {
             metric: {
-                "values": _column(score.values, _DIGITS),
-                "low": _column(score.low, _INTERVAL_DIGITS),
-                "high": _column(score.high, _INTERVAL_DIGITS),
+                "values": rounded_column(score.values, _DIGITS),
+                "low": rounded_column(score.low, _INTERVAL_DIGITS),
+                "high": rounded_column(score.high, _INTERVAL_DIGITS),
                 "n": score.n,
                 "seed": score.seed,
                 "null": model.nulls.get(metric),
@@ -218,8 +218,8 @@ def _circuits(series: CircuitSeries) -> dict[str, Any]:
     }
 
 
-def _column(grid: np.ndarray, digits: int) -> list[float | None] | None:
-    """Return the values head by head; None if all are missing."""
+def rounded_column(grid: np.ndarray, digits: int) -> list[float | None] | None:
+    """Return the values head by head, with significant digits; None if all are missing."""
     if not np.isfinite(grid).any():
         return None
     return [_round(value, digits) for value in grid.ravel().tolist()]

@@ -20,6 +20,7 @@ from acdc_pipeline.wiki.pages import render_pages
 from acdc_pipeline.wiki.pattern_data import pattern_files
 from acdc_pipeline.wiki.processes import map_in_processes
 from acdc_pipeline.wiki.runs import read_full_runs, read_run
+from acdc_pipeline.wiki.score_tables import table_files
 from acdc_pipeline.wiki.site import Section, Site
 from acdc_pipeline.wiki.why_data import why_files
 
@@ -134,7 +135,7 @@ def _write_batch(
         if job.only is None:
             model = section.model
             shards = model_files(model), pattern_files(model), why_files(model)
-            for path, content in chain.from_iterable(shards):
+            for path, content in chain.from_iterable((*shards, table_files(section))):
                 writer.write(path, content)
         else:
             entries |= job.before

@@ -22,6 +22,7 @@ from acdc_pipeline.wiki.pages.home import (
     SearchPage,
 )
 from acdc_pipeline.wiki.pages.model import ModelPage
+from acdc_pipeline.wiki.pages.model_scores import ModelScoresPage
 from acdc_pipeline.wiki.pages.natural import TextPage
 from acdc_pipeline.wiki.pages.role import RoleListPage, RolePage
 from acdc_pipeline.wiki.pages.score import ScoreListPage, ScorePage
@@ -34,6 +35,7 @@ PAGES: tuple[type[Page[Any]], ...] = (
     ModelListPage,
     ModelPage,
     GroupsPage,
+    ModelScoresPage,
     HeadPage,
     TextPage,
     FamilyListPage,

@@ -126,8 +126,8 @@ def test_build_after_runs_are_gone_removes_their_pages_and_nothing_else(
         if own_store.get(run_id).spec.model == "zoo:gpt2-4l-s0":
             shutil.rmtree(own_store.path(run_id))
     again = build(own_store, own_site, jobs=1)
-    # two heads, the model's page, its circuit, six files of data
-    assert again.removed == 10
+    # two heads, the model's page and that of its scores, its circuit, seven files of data
+    assert again.removed == 12
     assert [path.name for path in beside.parent.iterdir()] == ["mine.txt"]
     beside.unlink()
     beside.parent.rmdir()

@@ -175,7 +175,7 @@ def test_only_evidence_by_direct_logit_attribution_has_its_own_word():
 def test_head_page_shows_the_note_about_it_above_its_scores(small_pages: dict[str, Page]):
     text = small_pages["m/zoo-attn-2l/a1.h3.html"].text
     assert "Seen often in the paper." in text
-    assert text.index("Seen often") < text.index("Random tokens")
+    assert text.index("Seen often") < text.index("Beyond chance")
     assert "Seen often" not in small_pages["m/zoo-attn-2l/a1.h2.html"].text
     assert "Two layers are enough." in small_pages["m/zoo-attn-2l/index.html"].text
 
