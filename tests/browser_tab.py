@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,15 @@ class Tab:
     def settle(self) -> None:
         """Waits until the page has loaded the data it needs."""
         self.page.wait_for_selector("html:not([aria-busy])", state="attached")
+
+    def wait_for_heading(self, text: str) -> None:
+        """Waits until a link or button has led to the page with this heading."""
+        heading = re.compile(f"^{re.escape(text)}$")
+        self.page.locator("h1").filter(has_text=heading).wait_for()
+
+    def wait_for_frame(self) -> None:
+        """Waits until the page has drawn what it was going to draw at its next frame."""
+        self.page.evaluate("new Promise(requestAnimationFrame)")
 
 
 def watch(tab: Tab) -> None:

@@ -89,7 +89,7 @@ def test_search_from_the_home_page_finds_a_head(tab: Callable[..., Tab], scheme:
     link.first.wait_for()
     assert rows(page) == ["zoo-attn-2l/a1.h3"]
     link.first.click()
-    assert page.page.locator("h1").inner_text() == "a1.h3"
+    page.wait_for_heading("a1.h3")
 
 
 def test_search_finds_the_heads_of_every_kind_of_query(tab: Callable[..., Tab], site: Site):
@@ -165,6 +165,8 @@ def test_scores_that_arrive_late_do_not_replace_a_later_search(tab: Callable[...
     page.page.select_option("[name=score]", "ov_copying@2")
     page.page.select_option("[name=score]", index=0)
     page.page.select_option("[name=model]", "zoo-attn-2l")
+    while not held:
+        page.page.wait_for_timeout(5)
     assert len(held) == 1
     held[0].continue_()
     assert all(row.startswith("zoo-attn-2l/") for row in rows(page))

@@ -125,7 +125,7 @@ def test_a_link_says_whether_its_version_is_the_one_shown(
     page.open(f"{HEAD}?v=0123456789ab")
     assert f"but the page shows {own}" in line.inner_text()
     line.locator("a").click()
-    assert page.page.locator("h1").inner_text() == "What changed"
+    page.wait_for_heading("What changed")
     page.open(f"k/induction.html?v={site.version}")
     assert "which is the one shown" in line.inner_text()
     page.open(HEAD)

@@ -64,8 +64,7 @@ def test_scatter_lists_the_heads_of_a_rectangle_drawn_by_mouse_or_keys(
     page.page.mouse.down()
     page.page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.5, steps=3)
     page.page.mouse.up()
-    page.page.wait_for_function("document.querySelector('[name=x1]').value !== ''")
-    page.page.wait_for_timeout(50)
+    page.wait_for_frame()
     ends = [float(page.page.input_value(f"[name={name}]")) for name in ("x0", "x1", "y0", "y1")]
     wanted = heads_between(site, (ends[0], ends[1]), (ends[2], ends[3]))
     assert set(listed(page)) == wanted

@@ -118,8 +118,7 @@ def test_texts_are_one_click_away_and_deciles_open_by_keys(tab: Callable[..., Ta
     page = tab(scheme, viewport={"width": 390, "height": 800})
     page.open(HEAD)
     page.page.locator("#text + p a").click()
-    page.page.locator("h1").wait_for()
-    assert page.page.locator("h1").inner_text() == "a1.h3 on ordinary text"
+    page.wait_for_heading("a1.h3 on ordinary text")
     assert page.page.evaluate("document.documentElement.scrollWidth") <= 390
     last = page.page.locator("details.decile").last
     assert not last.evaluate("one => one.open")
@@ -128,4 +127,4 @@ def test_texts_are_one_click_away_and_deciles_open_by_keys(tab: Callable[..., Ta
     assert last.evaluate("one => one.open")
     assert last.locator("mark").count() == 3
     page.page.locator("nav.step a").first.click()
-    assert page.page.locator("h1").inner_text() == "a1.h2 on ordinary text"
+    page.wait_for_heading("a1.h2 on ordinary text")
