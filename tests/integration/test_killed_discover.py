@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from acdc_pipeline.store import open_store
 from tests import checkpoints
 from tests.command_line import acdc, start_acdc
+from tests.forked_commands import fork_acdc
 from tests.tokenizers import word_tokenizer
 
 TARGET = ("discover", "compiled_or", "zoo:compiled-or", "--json")
@@ -18,12 +21,11 @@ TARGET = ("discover", "compiled_or", "zoo:compiled-or", "--json")
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("line", [None, "searching"])
+@pytest.mark.parametrize(("start", "line"), [(start_acdc, None), (fork_acdc, "searching")])
 def test_killed_discover_leaves_a_whole_run_or_none_and_runs_again(
-    capsys, store_url, line: str | None
+    capsys, store_url, start: Callable[..., Any], line: str | None
 ):
-    with start_acdc(*TARGET) as process:
-        assert process.stderr is not None
+    with start(*TARGET) as process:
         if line is not None:
             assert any(line in text for text in process.stderr)
         process.send_signal(signal.SIGKILL)
@@ -55,9 +57,7 @@ def long_search(tmp_path: Path) -> tuple[str, ...]:
 def test_discover_stopped_in_the_middle_of_a_search_leaves_nothing(
     store_url, long_search: tuple[str, ...], number: signal.Signals
 ):
-    with start_acdc(*long_search, "--json") as process:
-        assert process.stderr is not None
-        assert process.stdout is not None
+    with fork_acdc(*long_search, "--json") as process:
         assert any("searching 1531 edges" in text for text in process.stderr)
         process.send_signal(number)
         rest = process.stderr.read()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from acdc_pipeline.store import open_store
 from tests import checkpoints
 from tests.command_line import acdc, start_acdc
+from tests.forked_commands import ForkedCommand, fork_acdc
 from tests.sweeps import write_pairs, write_sweep
 
 pytestmark = pytest.mark.slow
@@ -32,8 +32,11 @@ def sweep(tmp_path: Path) -> Path:
     )
 
 
-def start(sweep: Path) -> subprocess.Popen[str]:
-    return start_acdc("run", sweep, "--device", "cpu", "--json")
+OPTIONS = ("--device", "cpu", "--json")
+
+
+def start(sweep: Path, *options: str) -> ForkedCommand:
+    return fork_acdc("run", sweep, *OPTIONS, *options)
 
 
 def states(document: dict[str, Any]) -> dict[str, str]:
@@ -42,7 +45,6 @@ def states(document: dict[str, Any]) -> dict[str, str]:
 
 def test_killed_sweep_run_again_executes_only_what_is_missing(capsys, sweep: Path, store_url: str):
     with start(sweep) as process:
-        assert process.stderr is not None
         assert any(line.startswith(f"[4/{RUNS}]") for line in process.stderr)
         process.send_signal(signal.SIGKILL)  # wherever the fifth run is by now
     assert process.returncode == -signal.SIGKILL
@@ -50,7 +52,7 @@ def test_killed_sweep_run_again_executes_only_what_is_missing(capsys, sweep: Pat
     before = set(store.run_ids())
     assert 4 <= len(before) < RUNS
     assert store.damaged() == []
-    again = acdc(capsys, "run", sweep, "--device", "cpu", "--json")
+    again = acdc(capsys, "run", sweep, *OPTIONS)
     assert again.code == 0, again.err
     found = states(again.document)
     assert {run_id for run_id, state in found.items() if state == "present"} == before
@@ -59,7 +61,7 @@ def test_killed_sweep_run_again_executes_only_what_is_missing(capsys, sweep: Pat
 
 
 def test_interrupted_sweep_keeps_what_is_done_and_says_how_to_go_on(sweep: Path, store_url: str):
-    with start(sweep) as process:
+    with start_acdc("run", sweep, *OPTIONS) as process:
         assert process.stderr is not None
         assert process.stdout is not None
         assert any(line.startswith("[2/") for line in process.stderr)
@@ -92,12 +94,12 @@ def test_two_sweeps_at_once_on_one_store_commit_every_run_once(sweep: Path, stor
 
 
 def test_sweep_that_is_killed_leaves_its_runs_to_the_other_at_once(sweep: Path, store_url: str):
-    with start(sweep) as killed, start(sweep) as other:
-        assert killed.stderr is not None
+    # The lease is what a run would wait for if its driver were not known to be dead.
+    lease = ("--lease", "1h")
+    with start(sweep, *lease) as killed, start(sweep, *lease) as other:
         assert any(line.startswith("[2/") for line in killed.stderr)
         killed.send_signal(signal.SIGKILL)
-        # far less than the lease of a minute after which its run would be taken over elsewhere
-        out, err = other.communicate(timeout=50)
+        out, err = other.communicate()
     assert (killed.returncode, other.returncode) == (-signal.SIGKILL, 0), err
     store = open_store(store_url)
     assert set(store.run_ids()) == set(states(json.loads(out)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from acdc_pipeline.graph import Decision
 from acdc_pipeline.specs import AcdcMethod, find_task
 from acdc_pipeline.store import open_store
 from tests import checkpoints
-from tests.command_line import acdc, start_acdc
+from tests.command_line import acdc
+from tests.forked_commands import fork_acdc
 from tests.sweeps import write_pairs, write_sweep
 
 pytestmark = pytest.mark.slow
@@ -81,10 +83,11 @@ def test_killed_run_goes_on_from_its_checkpoint_to_the_same_bytes(
     profile.write_text(json.dumps(laptop | {"checkpoint": "0.01s"}))
     common = ("run", sweep, "--profile", profile, "--device", "cpu", "--json", "--store")
     cut_off, whole = open_store(tmp_path / "cut-off"), open_store(tmp_path / "whole")
-    with start_acdc(*common, cut_off.url) as process:
+    with fork_acdc(*common, cut_off.url) as process:
         kept = tmp_path / "cut-off" / "checkpoints"
         while not list(kept.glob("*.parquet")):
             assert process.poll() is None
+            time.sleep(0.01)  # a core of its own for the search
         process.send_signal(signal.SIGKILL)
     assert cut_off.run_ids() == []
     for store in (cut_off, whole):

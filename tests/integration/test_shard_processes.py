@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -60,37 +61,24 @@ def test_search_over_processes_of_which_one_is_killed_has_the_same_bits(tmp_path
     assert not _processes()
 
 
-def test_head_profile_over_processes_of_which_one_is_killed_has_the_bytes_of_one():
+def test_head_profile_over_processes_of_which_one_is_killed_has_the_bytes_of_one_and_records_it(
+    tmp_path: Path,
+):
     task = find_task("induction")
     method = ProfileMethod.with_defaults().model_copy(update={"sequences": 4, "tokens": 64})
     run = plan_run(task, "zoo:attn-2l", method=method, prompts=8, seed=0, dtype="float32")
     messages: list[str] = []
-    worker = local_sharded_worker(
-        2,
-        device="cpu",
-        memory=2**30,
-        threads=torch.get_num_threads(),
-        alone=lambda: Worker(device="cpu", memory=2**30),
-        report=messages.append,
-    )
-    killer = FirstKiller()
-    record = worker.execute(run, task, killer)
+    threads, killer = torch.get_num_threads(), FirstKiller()
+    make = worker_factory("cpu", 2**30, threads, shards=2, report=messages.append)
+    record, _ = discover_into(open_store(tmp_path), run, task, make, killer)
     assert killer.killed == 1
-    assert [message.partition("(")[2] for message in messages] == [
-        "killed by SIGKILL); another one replaces it"
-    ]
-    assert not _processes()
-    assert stored(record) == stored(Worker(device="cpu", memory=2**30).execute(run, task))
-
-
-def test_head_profile_of_one_command_records_the_process_that_was_killed(tmp_path: Path):
-    task = find_task("induction")
-    method = ProfileMethod.with_defaults().model_copy(update={"sequences": 4, "tokens": 64})
-    run = plan_run(task, "zoo:attn-2l", method=method, prompts=8, seed=0, dtype="float32")
-    make = worker_factory("cpu", 2**30, torch.get_num_threads(), shards=2)
-    record, _ = discover_into(open_store(tmp_path), run, task, make, FirstKiller())
     (lost,) = record.details["lost_workers"]
+    assert messages == [lost]
     assert lost.endswith("(killed by SIGKILL); another one replaces it")
+    assert not _processes()
+    alone = Worker(device="cpu", memory=2**30).execute(run, task)
+    details = {**alone.details, "lost_workers": [lost]}
+    assert stored(record) == stored(replace(alone, details=details))
 
 
 class FirstKiller(Silent):
