@@ -25,6 +25,8 @@ SHAPES = (
 )
 TASKS = ("ioi", "induction")
 
+BUSY = 120_000
+"""Milliseconds that a browser on a busy machine may need for anything."""
 
 TINY = (
     Shape("zoo:attn-2l", 2, 2, 64, has_mlp=False),
@@ -86,6 +88,7 @@ def small_pages(small_site: Path) -> dict[str, Page]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api")
+    playwright.expect.set_options(timeout=BUSY)
     with playwright.sync_playwright() as drive:
         program = chromium_at(drive)
         if program is None:
@@ -113,6 +116,7 @@ def tab(browser: Any, roots: dict[str, str]) -> Iterator[Callable[..., Tab]]:
 
     def make(scheme: str = "file", **options: Any) -> Tab:
         context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
+        context.set_default_timeout(BUSY)
         found = Tab(context.new_page(), roots[scheme])
         watch(found)
         made.append((context, found))
