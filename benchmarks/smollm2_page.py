@@ -274,7 +274,7 @@ def _roles(records: list[RunRecord]) -> str:
             by_role.setdefault(role["role"], []).append(f"{role['head']} ({role['value']:.2f})")
         lines.append(
             f"On `{record.spec.task}`, {record.spec.prompts} prompts, all 270 heads with nulls "
-            f"and backups, {record.wall_seconds:.0f} s:\n"
+            "and backups; [speed.md](speed.md#a-real-model) has the seconds.\n"
         )
         lines.append(
             _table(

@@ -21,20 +21,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from benchmarks.example_claims import check_texts
 from benchmarks.why_claims import check_why
-from benchmarks.wiki_reading import ROUNDING, read_number, read_shard
+from benchmarks.wiki_reading import PLACES, ROUNDING, read_number, read_shard
 from benchmarks.wiki_text_claims import check_text_sentence, longest_text
 
-PLACES = {
-    "the token that followed the current one before": "induction",
-    "the earlier occurrence of the current token": "duplicate_token",
-    "the token before the current one": "previous_token",
-    "the current token itself": "current_token",
-    "the first token": "sink",
-    "the right answer": "attention_to_answer",
-    "the last mention of the repeated name": "attention_to_repeat",
-    "effect on the logit of the answer over wrong ones": "direct_effect",
-}
 ABLATIONS = {
     "Replacing its output by its mean": "mean_ablation",
     "Setting its output to zero": "zero_ablation",
@@ -44,13 +35,6 @@ DIRECT = ("adds to the right one directly", "raises it directly", "lowers it dir
 """What sentences say of heads with a direct effect on the answer."""
 
 HABITS = ("induction", "duplicate_token", "previous_token", "current_token", "sink")
-
-FAR = 0.15
-"""How far texts and patterns may be from the mean of a score: this, and for single places half of
-the range of the middle four fifths of all places if that is more."""
-
-FEW = 5
-"""Number of queries from which the mean of a pattern is not that of single places."""
 
 Scores = dict[str, dict[str, float]]
 """By head and metric."""
@@ -94,7 +78,7 @@ def find_contradictions(store: Path, site: Path) -> tuple[int, list[str]]:
                 *_check_sentence(sentence, name, values, profiles),
                 *_check_effects(sentence, values, profiles),
                 *_check_certainty(sure, sentence, name, rows[name], profiles),
-                *_check_texts(intro, name, values, profiles),
+                *check_texts(intro, name, values, profiles),
             ]
             if text is not None:
                 wrong += check_text_sentence(page, name, text, profiles)
@@ -110,7 +94,7 @@ def _read(path: Path) -> tuple[str, str, str]:
     page = path.read_text(encoding="utf-8")
     patterns = (
         r"<p class=lede>(.*?)</p>",
-        r'id="shown".*?<p class=hint>(.*?)<div',
+        r'id="shown".*?<p class=hint>(.*?</figcaption>|.*?<div)',
         r">How sure</a>: (.*?)\.</p>",
     )
     found = (re.search(pattern, page, re.S) for pattern in patterns)
@@ -317,66 +301,6 @@ def _check_certainty(
         on = {role["on"] for role in roles}
         if not {one.strip() for one in re.split(", | and ", task)} <= on:
             yield f"has no role on {task}"
-
-
-def _check_texts(
-    intro: str, name: str, values: dict[str, float], profiles: list[dict[str, Any]]
-) -> Iterator[str]:
-    shown = re.search(
-        r"Places on (.*?) whose (?:attention to )?(.*?) is (?:near|within \S+(?: points?)? of) "
-        r"the mean of (\S+\s?%?); over all "
-        r"[\d,]+ places?, four in five lie between (\S+\s?%?) and (\S+\s?%?)\.\s",
-        intro,
-    )
-    if shown is None:
-        back = re.search(r"attention \d+ tokens back is (\S+\s?%?) on average", intro)
-        if back is None and any(p.get("typical", {}).get("heads", {}).get(name) for p in profiles):
-            yield "the profile has texts that the page does not show"
-        return
-    source, place, mean, low, high = shown.groups()
-    metric = f"{PLACES[place]}@1" + ("" if source == "random tokens" else f":{source}")
-    stored = [
-        (one, p["typical"]["texts"])
-        for p in profiles
-        for one in p.get("typical", {}).get("heads", {}).get(name, ())
-        if one["metric"] == metric
-    ]
-    if not stored:
-        yield f"no text of {metric} is stored"
-        return
-    one, texts = stored[0]
-    if abs(read_number(mean) - values[metric]) > ROUNDING:
-        yield f"the mean {mean} is not the score {values[metric]}"
-    drawn = [_check_place(place, texts[place["text"]], metric) for place in one["texts"]]
-    for value, summed in drawn:
-        if summed is not None and abs(value - summed) > ROUNDING:
-            yield f"a text said to have {value} has {summed:.3f}"
-    reach = re.search(r" is within (\S+)( points?)? of the mean", intro)
-    if reach is not None:
-        most = float(reach[1]) / (100 if reach[2] else 1)
-        if any(abs(value - values[metric]) > most + ROUNDING for value, _ in drawn):
-            yield f"the texts are not within {most} of {values[metric]:.3f}"
-    average = sum(value for value, _ in drawn) / len(drawn)
-    far = max(FAR, (read_number(high) - read_number(low)) / 2)
-    if abs(average - values[metric]) > far:
-        yield f"the texts have {average:.3f} on average, the score is {values[metric]:.3f}"
-    cells = texts[one["texts"][0]["text"]]["cells"].get(metric, [])
-    if cells:
-        size = len(texts[one["texts"][0]["text"]]["tokens"])
-        pattern = base64.b64decode(one["pattern"])
-        queries = len({q for q, _ in cells})
-        mean_cell = sum(pattern[q * size + k] for q, k in cells) / 255 / queries
-        if abs(mean_cell - values[metric]) > (far if queries < FEW else FAR):
-            yield f"the pattern has {mean_cell:.3f}, the score is {values[metric]:.3f}"
-
-
-def _check_place(place: Any, text: Any, metric: str) -> tuple[float, float | None]:
-    """Return the value said of a text, and the sum of the stored weights of its marked keys."""
-    cells = text["cells"].get(metric)
-    if cells is None:
-        return place["value"], None
-    weights = base64.b64decode(place["weights"])
-    return place["value"], sum(weights[k] for q, k in cells if q == place["query"]) / 255
 
 
 def main() -> int:

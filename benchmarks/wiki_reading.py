@@ -9,6 +9,18 @@ from typing import Any
 ROUNDING = 0.006
 """Half of the last digit shown, and a little for the digits stored."""
 
+PLACES = {
+    "the token that followed the current one before": "induction",
+    "the earlier occurrence of the current token": "duplicate_token",
+    "the token before the current one": "previous_token",
+    "the current token itself": "current_token",
+    "the first token": "sink",
+    "the right answer": "attention_to_answer",
+    "the last mention of the repeated name": "attention_to_repeat",
+    "effect on the logit of the answer over wrong ones": "direct_effect",
+}
+"""What pages call the places that scores are about."""
+
 
 def read_shard(path: Path) -> Any:
     """Return the data of a script that a page loads."""

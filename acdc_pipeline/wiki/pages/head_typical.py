@@ -99,12 +99,16 @@ def _shifted_data(place: HeadIndex, distance: int, share: float, shown: Typical)
 
 def _figure(shown: Typical, name: str, what: str) -> Data:
     text = shown.texts[0].text
-    inside = [shown.pattern[cell] / 255 for cell in shown.cells]
+    inside = [float(shown.pattern[cell]) / 255 for cell in shown.cells]
     label = f"Attention of {name} between {len(text.tokens)} tokens of {text.source}."
+    caption = f"On {text.source}"
     if inside:
-        label += f" Outlined: {what}, {format_percent(sum(inside) / len(inside))} on average."
+        queries = len({query for query, _ in shown.cells})
+        share = format_percent(sum(inside) / queries) + (" on average" if queries > 1 else "")
+        label += f" Outlined: {what}, {share}."
+        caption += f"; outlined: what counts, here {share}"
     return {
-        "caption": f"On {text.source}" + ("; outlined: what counts" if inside else ""),
+        "caption": caption,
         "mask": draw_attention_mask(shown.pattern),
         "label": label,
         "tokens": [show_token(token) for token in text.tokens],

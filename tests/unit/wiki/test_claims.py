@@ -159,6 +159,25 @@ def test_reasons_beside_other_sources_are_contradicted(changed: tuple[Path, Path
     assert contradicted(*changed) == set(heads)
 
 
+def test_reason_that_has_no_column_in_the_table_of_pairs_is_compared_with_its_sum(
+    changed: tuple[Path, Path],
+):
+    store, site = changed
+    named = re.compile(r"(?:because|in spite) of (?:what )?(m\d+|its token|its position) \(")
+    said = {page.stem: named.search(page.read_text()) for page in site.glob("m/*/a*.html")}
+    head, reason = next((name, found[1]) for name, found in sorted(said.items()) if found)
+    source = {"its token": "token", "its position": "position"}.get(reason, reason)
+    with edit(store, "profile.json") as document:
+        for one in document["attribution"]["heads"][head]:
+            keys = one["pairs"]["key"]
+            keys[keys.index(source)] = "others"
+    assert contradicted(store, site) == set()
+    with edit(store, "profile.json") as document:
+        for one in document["attribution"]["heads"][head]:
+            one["by_key"] = [[name, 1 + value] for name, value in one["by_key"]]
+    assert contradicted(store, site, f"of {source} is not") == {head}
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -213,6 +232,7 @@ def test_pages_beside_other_data_are_contradicted(changed: tuple[Path, Path]):
         document["roles"] = [role for role in roles if role["head"] != without]
     assert looking
     assert contradicted(*changed) == {*looking, without}
+    assert contradicted(*changed, "the pattern has 0.000, its caption") == looking
 
 
 def test_sentence_on_text_beside_other_shares_is_contradicted(changed: tuple[Path, Path]):
