@@ -7,12 +7,12 @@ numbers computed again from the pairs of sources, the stored patterns and the ef
 from __future__ import annotations
 
 import base64
-import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from acdc_pipeline.wiki.text import show_token
+from benchmarks.feeds_claims import Part
 from benchmarks.wiki_reading import ROUNDING, differs, read_number
 
 _SENTENCE = re.compile(
@@ -35,8 +35,10 @@ _NAMES = {
 _SLOTS = {"queries": "by_query", "keys": "by_key", "values": "by_value"}
 
 
-def check_why(page: str, name: str, profiles: list[dict[str, Any]], shard: Any) -> Iterator[str]:
-    """Yield the contradictions of a page, which has no such section where nothing is stored.
+def check_why(
+    parts: Sequence[Part], name: str, profiles: Sequence[dict[str, Any]], shard: Any
+) -> Iterator[str]:
+    """Yield the contradictions of the parts of a page, none of which explains what is not stored.
 
     `shard` has the tables of pairs of the model.
     """
@@ -45,26 +47,28 @@ def check_why(page: str, name: str, profiles: list[dict[str, Any]], shard: Any) 
         for profile in profiles
         for one in profile.get("attribution", {}).get("heads", {}).get(name, ())
     ]
-    section = re.search(
-        r'<h2 id="why">.*?<p>(.*?)<dl class=why>(.*?)</dl>(.*?)</summary>', page, re.S
-    )
-    if section is None:
-        if stored:
-            yield "the profile says why it attends, and the page does not"
-        return
-    sentence, rows, after = section.groups()
-    metric = shard["heads"][name][int(re.findall(r"data-number=(\d+)", after)[0])]["m"]
-    one, profile = next((one, p) for one, p in stored if one["metric"] == metric)
-    text = html.unescape(re.sub(r"<.*?>", "", sentence))
-    said = _SENTENCE.match(text)
-    if said is None:
-        yield f"the sentence is not understood: {text}"
-        return
-    yield from _check_tokens(said, one)
-    yield from _check_score(said, one)
-    yield from _check_written(said, one)
-    yield from _check_weight(read_number(said[3]), one, name, profile)
-    yield from _check_bars(rows, one)
+    explained = 0
+    for part in parts:
+        number = re.search(r"data-number=(\d+)", part.content)
+        text = part.text("seen")
+        if number is None:
+            continue
+        explained += 1
+        metric = shard["heads"][name][int(number[1])]["m"]
+        one, profile = next((one, p) for one, p in stored if one["metric"] == metric)
+        said = _SENTENCE.match(text)
+        if said is None:
+            yield f"the sentence is not understood: {text}"
+            continue
+        if (metric.partition(":")[2] or None) != part.task:
+            yield f"{metric} in the part on {part.task}"
+        yield from _check_tokens(said, one)
+        yield from _check_score(said, one)
+        yield from _check_written(said, one)
+        yield from _check_weight(read_number(said[3]), one, name, profile)
+        yield from _check_bars(part.content, one)
+    if stored and not explained:
+        yield "the profile says why it attends, and the page does not"
 
 
 def _check_tokens(said: re.Match[str], one: dict[str, Any]) -> Iterator[str]:

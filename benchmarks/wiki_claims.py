@@ -15,13 +15,16 @@ import html
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from acdc_pipeline.heads.roles import current_role
+from acdc_pipeline.specs.head_scores import ROLES
 from benchmarks.example_claims import check_texts
+from benchmarks.feeds_claims import Part, check_feeds, parts_of, read_circuits
 from benchmarks.why_claims import check_why
 from benchmarks.wiki_reading import PLACES, ROUNDING, read_number, read_shard
 from benchmarks.wiki_text_claims import check_text_sentence, longest_text
@@ -51,11 +54,12 @@ def find_contradictions(store: Path, site: Path) -> tuple[int, list[str]]:
         for one in index["models"]
     }
     by_model: dict[tuple[str, str], list[Path]] = {}
+    searched: dict[tuple[str, str], list[Path]] = {}
     for run in sorted((store / "runs").iterdir()):
-        if (run / "profile.json").exists():
+        if (run / "run.json").exists():
             spec = json.loads((run / "run.json").read_text())["spec"]
-            key = spec["model"], spec["model_revision"]
-            by_model.setdefault(key, []).append(run)
+            kind = by_model if (run / "profile.json").exists() else searched
+            kind.setdefault((spec["model"], spec["model_revision"]), []).append(run)
     heads, found = 0, []
     for model, runs in by_model.items():
         scores: Scores = {}
@@ -68,13 +72,18 @@ def find_contradictions(store: Path, site: Path) -> tuple[int, list[str]]:
         profiles = [json.loads((run / "profile.json").read_text()) for run in runs]
         folder = site / "m" / folders[model]
         shard = read_shard(site / "data" / "why" / f"{folders[model]}.js")
+        circuits = read_circuits(searched.get(model, ()))
         text = longest_text(store / "runs", model)
         for name, values in scores.items():
             heads += 1
             page = folder / f"{name}.html"
             sentence, intro, sure = _read(page)
+            parts = parts_of(page.read_text(encoding="utf-8"))
             wrong = [
-                *check_why(page.read_text(encoding="utf-8"), name, profiles, shard),
+                *check_why(parts, name, profiles, shard),
+                *check_feeds(parts, name, profiles, circuits),
+                *_check_parts(parts, name, values, profiles),
+                *_check_also(page, sentence, name, profiles),
                 *_check_sentence(sentence, name, values, profiles),
                 *_check_effects(sentence, values, profiles),
                 *_check_certainty(sure, sentence, name, rows[name], profiles),
@@ -84,6 +93,47 @@ def find_contradictions(store: Path, site: Path) -> tuple[int, list[str]]:
                 wrong += check_text_sentence(page, name, text, profiles)
             found += [f"{folder.name} {name}: {one}" for one in wrong]
     return heads, found
+
+
+def _check_parts(
+    parts: Sequence[Part],
+    name: str,
+    values: dict[str, float],
+    profiles: list[dict[str, Any]],
+) -> Iterator[str]:
+    """The sentences and texts of further tasks, as those of the first."""
+    for part in parts:
+        if sentence := part.text("says"):
+            yield from _check_sentence(sentence, name, values, profiles)
+            yield from _check_effects(sentence, values, profiles)
+            on = re.search(r"; seen on (.*?), ", sentence)
+            if on is None or (part.task or "random tokens") != on[1]:
+                yield f"{sentence!r} in the part on {part.task}"
+        if intro := part.text("hint"):
+            yield from check_texts(f"{intro} ", name, values, profiles)
+
+
+def _check_also(
+    path: Path, sentence: str, name: str, profiles: list[dict[str, Any]]
+) -> Iterator[str]:
+    """The sentence and the one after it name every role on a task, and no other."""
+    also = re.search(r"<p class=also>(.*?)</p>", path.read_text(encoding="utf-8"), re.S)
+    said = "" if also is None else html.unescape(re.sub(r"<.*?>", "", also[1]))
+    named = {
+        (title, task)
+        for title, tasks in re.findall(r"\bas (.+?) on (.+?)(?=,? (?:and )?as |\.$)", said)
+        for task in re.split(r", | and ", tasks)
+    }
+    stored = {
+        (ROLES[current_role(role["role"], role["metric"])].title, role["on"])
+        for p in profiles
+        for role in p["roles"]
+        if role["head"] == name and role["on"] is not None
+    }
+    lead = re.search(r"; seen on (?!random tokens)(.*?), ", sentence)
+    left = {on for _, on in stored - named}
+    if named - stored or left != ({lead[1]} if lead is not None else set()):
+        yield f"{said!r} and the first sentence name {sorted(named)} of {sorted(stored)}"
 
 
 def _read(path: Path) -> tuple[str, str, str]:

@@ -93,11 +93,17 @@ def score_grids(
     grids: dict[str, np.ndarray] = {}
     for score in SCORES.values():
         for task in tasks if score.per == "task" else [None]:
-            grid = _grid(score, shape, draw)
+            # so that what follows stays as it was before there were these
+            mine = np.random.default_rng(len(grids)) if score.name in _ADDED else draw
+            grid = _grid(score, shape, mine)
             without = set(range(shape.n_layers)) - set(shape.topology.layers_with_heads)
             grid[sorted(without)] = np.nan
             grids[metric_key(score.name, task)] = grid
     return grids
+
+
+_ADDED = ("attention_to_answer_before", "attention_to_answer_after")
+"""Scores that draw numbers of their own."""
 
 
 def _grid(score: ScoreDefinition, shape: Shape, draw: np.random.Generator) -> np.ndarray:

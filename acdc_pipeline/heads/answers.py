@@ -171,26 +171,34 @@ class AnswerPositions:
     Args:
         answer: where a correct token occurs (IO).
         repeat: the last occurrence of an incorrect token that occurs at least twice (S2).
+        before: whether a correct token occurs before any incorrect one; False without either.
+        after: whether an incorrect token occurs before any correct one; False without either.
     """
 
     answer: Bool[Tensor, "answer pos"]
     repeat: Bool[Tensor, "answer pos"]
+    before: Bool[Tensor, " answer"]
+    after: Bool[Tensor, " answer"]
 
 
 def find_answer_positions(prompts: PromptSet) -> AnswerPositions:
     """Find the tokens of all answers in their prompts."""
     rows = prompts.clean[prompts.answer_row]
     at = torch.arange(rows.shape[1], device=rows.device)
-    before = at[None] <= prompts.answer_pos[:, None]
-    right = _occurrences(rows, prompts.correct) & before
+    read = at[None] <= prompts.answer_pos[:, None]
+    right = _occurrences(rows, prompts.correct) & read
+    wrong = _occurrences(rows, prompts.incorrect) & read
     repeat = torch.zeros_like(right)
     for token in range(max((len(ids) for ids in prompts.incorrect), default=0)):
         one = [ids[token : token + 1] for ids in prompts.incorrect]
-        here = _occurrences(rows, one) & before
+        here = _occurrences(rows, one) & read
         twice = here.sum(-1) >= 2
         last = torch.where(here, at, -1).amax(-1)
         repeat |= (at[None] == last[:, None]) & twice[:, None]
-    return AnswerPositions(right, repeat)
+    end = rows.shape[1]
+    first, other = (torch.where(where, at, end).amin(-1) for where in (right, wrong))
+    both = right.any(-1) & wrong.any(-1)
+    return AnswerPositions(right, repeat, both & (first < other), both & (other < first))
 
 
 def is_ioi_like(task: TaskSpec) -> bool:

@@ -17,6 +17,7 @@ from acdc_pipeline.heads.roles import (
     criterion_metric,
     criterion_sign,
     current_role,
+    measured_criteria,
 )
 from acdc_pipeline.specs.head_scores import ROLES, TELLING_PERIOD, Criterion, RoleDefinition
 
@@ -78,8 +79,9 @@ def near_misses(measured: Measurements, roles: list[HeadRole]) -> list[NearMiss]
 
     A value is near if it exceeds the null and half of the line, for roles that outliers can have
     below the line, or if it exceeds the line and only a null keeps it from passing. The best head
-    of a model in which no head has the role is near from a quarter of the line. Roles that require
-    several scores are left out: they are special cases of others.
+    of a model in which no head has the role is near from a quarter of the line. A head that passes
+    on it and not on a score that only some tasks have is near by the latter. Roles that require
+    several scores on every task are left out: they are special cases of others.
     """
     with_role = {role.node for role in roles}
     found: list[NearMiss] = []
@@ -93,26 +95,37 @@ def near_misses(measured: Measurements, roles: list[HeadRole]) -> list[NearMiss]
 def _of_role(
     measured: Measurements, name: str, role: RoleDefinition, task: str | None
 ) -> list[NearMiss]:
-    criterion, *more = role.required
-    if more:
+    criterion, *more = measured_criteria(measured, role, task)
+    if not all(other.if_measured for other in more):
         return []
     check = check_criterion(measured, criterion, task)
     # The line is infinite if it is a share of an answer that the model does not give.
     if check is None or not np.isfinite(check.line):
         return []
-    metric, sign = criterion_metric(criterion, task), criterion_sign(criterion)
+    found = _misses(name, criterion, task, check, _near(check, criterion))
+    for other in more:
+        own = check_criterion(measured, other, task)
+        if own is not None:
+            found += _misses(name, other, task, own, check.passed & ~own.passed)
+    return found
+
+
+def _misses(
+    role: str, criterion: Criterion, task: str | None, check: CriterionCheck, near: np.ndarray
+) -> list[NearMiss]:
+    sign = criterion_sign(criterion)
     return [
         NearMiss(
             node=head(int(layer), int(index)),
-            role=name,
+            role=role,
             on=task,
-            metric=metric,
+            metric=criterion_metric(criterion, task),
             value=float(sign * check.values[layer, index]),
             line=float(sign * check.line),
             null=float(sign * check.null) if np.isfinite(check.null) else None,
             reason=check.reason(float(check.values[layer, index])),
         )
-        for layer, index in np.argwhere(_near(check, criterion))
+        for layer, index in np.argwhere(near)
     ]
 
 

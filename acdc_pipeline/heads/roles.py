@@ -140,7 +140,8 @@ def _heads_in_role(
 ) -> list[HeadRole]:
     if role.tasks == "IOI-like tasks" and task not in measured.ioi_like:
         return []
-    required = [check_criterion(measured, criterion, task) for criterion in role.required]
+    criteria = measured_criteria(measured, role, task)
+    required = [check_criterion(measured, criterion, task) for criterion in criteria]
     passed = [check.passed for check in required if check is not None]
     if len(passed) < len(required):
         return []
@@ -154,7 +155,7 @@ def _heads_in_role(
     ranks = 1 + (finite > deciding.values[..., None]).sum(-1)
     out = []
     for layer, index in np.argwhere(np.logical_and.reduce(passed)):
-        levels = {criterion.evidence for criterion in role.required}
+        levels = {criterion.evidence for criterion in criteria}
         levels |= {c.evidence for c, check in supporting if check and check.passed[layer, index]}
         below = deciding.values[layer, index] < deciding.line
         out.append(
@@ -171,6 +172,17 @@ def _heads_in_role(
             )
         )
     return out
+
+
+def measured_criteria(
+    measured: Measurements, role: RoleDefinition, task: str | None
+) -> list[Criterion]:
+    """Return the required criteria, without those that do not apply because nothing gives them."""
+    return [
+        criterion
+        for criterion in role.required
+        if not criterion.if_measured or criterion_metric(criterion, task) in measured.values
+    ]
 
 
 def check_criterion(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,8 @@ from jaxtyping import Float64
 
 from acdc_pipeline.specs.head_scores import ROLES, SCORES, ScoreDefinition, parse_metric
 from acdc_pipeline.wiki.text import pluralize
+
+_METRIC = re.compile(r"\b([a-z]\w*)@\d+(?::([^\s,;()]+))?")
 
 OTHER = "other scores"
 """Family of the scores that this version does not define."""
@@ -154,6 +157,17 @@ def definition_of(metric: str) -> ScoreDefinition:
         high=None,
         nulls=(),
     )
+
+
+def label_metrics(text: str) -> str:
+    """Return a text with the titles of scores in place of their metrics: `attention@1:ioi`."""
+
+    def label(found: re.Match[str]) -> str:
+        name, task = found.groups()
+        on = "" if task is None else f" on {task}"
+        return f"“{SCORES[name].title}”{on}" if name in SCORES else found[0]
+
+    return _METRIC.sub(label, text)
 
 
 def family_of(definition: ScoreDefinition) -> str:

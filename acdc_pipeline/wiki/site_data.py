@@ -132,6 +132,7 @@ def search_document(site: Site) -> dict[str, Any]:
         "kinds": [
             {
                 **pick(role, "name", "title", "claim"),
+                "score": role.required[0].score,
                 "words": kind_words(role.name),
                 "near": [kinds.index(other) for other in near_kinds(role.name)],
             }

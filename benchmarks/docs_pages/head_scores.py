@@ -199,6 +199,7 @@ def _lines(criteria: Iterable[Criterion]) -> str:
     return "; ".join(
         f"{_sign(criterion)}`{criterion.score}` ≥ {criterion.least:g}{_floor(criterion)}"
         f"{' share' if 'share' in criterion.of else ''} ({criterion.evidence})"
+        f"{' where prompts give it' if criterion.if_measured else ''}"
         for criterion in criteria
     )
 

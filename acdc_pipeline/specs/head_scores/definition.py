@@ -110,6 +110,7 @@ class Criterion:
         of: the quantity: `score`, `minus score`, or `share` and `minus share`, which divide the
             score by the whole model's answer logit on the same prompts.
         floor: the threshold for outliers among the heads of a model; None if `least` holds for all.
+        if_measured: whether it is left out on tasks whose prompts do not give the score.
     """
 
     score: str
@@ -117,6 +118,7 @@ class Criterion:
     least: float
     of: Literal["score", "minus score", "share", "minus share"] = "score"
     floor: float | None = None
+    if_measured: bool = False
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

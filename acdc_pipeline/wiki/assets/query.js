@@ -66,6 +66,12 @@
     }).join(", ");
   };
 
+  // 0 for a head with a role on a task, 1 for others in a circuit of it, else 2.
+  Heads.prototype.standing = function (number, task) {
+    if ((this.roles[number] || []).some(function (role) { return role[1] === task; })) return 0;
+    return (this.circuits[number] || []).some(function (circuit) { return circuit[0] === task; }) ? 1 : 2;
+  };
+
   // Whether any head behaves as a kind.
   Heads.prototype.hasRole = function (role) {
     for (var i = 1; i < this.data.roles.length; i += 3) if (this.data.roles[i] === role) return true;
@@ -177,7 +183,7 @@
       case "depth": return test.test(at.layers > 1 ? at.layer / (at.layers - 1) : 0, test.number);
       case "score": return test.test(heads.columns[test.metric][number], test.number);
       case "role": return (heads.roles[number] || []).some(function (r) { return r[0] === test.role; });
-      case "task": return (heads.circuits[number] || []).some(function (c) { return c[0] === test.task; });
+      case "task": return heads.standing(number, test.task) < 2;
       case "survives": return (heads.circuits[number] || []).some(function (c) {
         return c[0] === test.task && test.test(c[1], test.number);
       });

@@ -63,10 +63,20 @@
     return found;
   }
 
+  function first(list, kind) { return list.filter(function (test) { return test.kind === kind; })[0]; }
+
+  // Where no score is chosen: the one that decides on the kind, else what removal costs on the task.
+  function usual(list) {
+    var role = first(list, "role"), task = first(list, "task"), on = task && heads.data.tasks[task.task].name;
+    var name = role ? heads.data.kinds[role.role].score : task ? "mean_ablation" : "";
+    var found = heads.data.scores.filter(function (s) { return s.name === name && (!task || !s.task || s.task === on); })[0];
+    return found ? found.metric : form.score.value || null;
+  }
+
   function search() {
     var list = tests();
     var named = list.filter(function (t) { return t.kind === "score" || t.kind === "show"; })[0];
-    shown = named ? named.metric : form.score.value || null;
+    shown = named ? named.metric : form.score.selectedIndex > 0 ? form.score.value : usual(list);
     var needed = {};
     list.forEach(function (t) { if (t.metric) needed[t.metric] = true; });
     if (shown) needed[shown] = true;
@@ -76,7 +86,7 @@
   }
 
   function find(list) {
-    var column = shown ? heads.columns[shown] : null;
+    var column = shown ? heads.columns[shown] : null, task = first(list, "task");
     var least = form.min.value === "" ? null : parseFloat(form.min.value);
     hits = [];
     for (var number = 0; number < heads.total; number++) {
@@ -93,6 +103,9 @@
       var sign = form.sort.value === "low" ? 1 : -1;
       hits.sort(function (a, b) {
         var x = column[a], y = column[b];
+        if (task && !form.sort.value && heads.standing(a, task.task) !== heads.standing(b, task.task)) {
+          return heads.standing(a, task.task) - heads.standing(b, task.task);
+        }
         if (x !== x || y !== y) return (x !== x) - (y !== y) || a - b;
         return sign * (x - y) || a - b;
       });
@@ -135,6 +148,10 @@
       if (near.length) place.append("?");
       return;
     }
+    list.filter(function (test) { return test.kind === "task"; }).forEach(function (test) {
+      var task = heads.data.tasks[test.task];
+      place.append(link("t/" + task.slug + "/index.html", task.title), ": its circuits in every model, and who does what. Below, heads with a role on it come first. ");
+    });
     list.filter(function (test) { return test.kind === "role"; }).forEach(function (test) {
       var kind = heads.data.kinds[test.role];
       place.append(link("k/" + kind.name + ".html", kind.words[0][0].toUpperCase() + kind.words[0].slice(1)), ": " + kind.claim + " ");

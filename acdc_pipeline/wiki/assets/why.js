@@ -1,4 +1,4 @@
-// Why a head looks there: the table of pairs of sources, filled when it is opened.
+// What feeds a head: a tab for each task, and the table of pairs of sources, filled when it is opened.
 (function () {
   "use strict";
   var names = { rest: "others", bias: "biases" };
@@ -88,6 +88,49 @@
     place.appendChild(line("Lowers", data.down, signed));
   }
 
+  // Parts of the page, of which one is shown; the address names it.
+  function tabs(parts) {
+    var list = make("div", "tabs"), buttons = parts.map(function (part, i) {
+      var button = make("button", "", part.querySelector("h3").textContent);
+      button.type = "button";
+      button.id = "tab-" + part.id;
+      button.setAttribute("role", "tab");
+      button.setAttribute("aria-controls", part.id);
+      part.setAttribute("role", "tabpanel");
+      part.setAttribute("aria-labelledby", button.id);
+      button.addEventListener("click", function () { choose(i); wikiState("#" + part.id); });
+      list.appendChild(button);
+      return button;
+    });
+    function choose(chosen) {
+      parts.forEach(function (part, i) {
+        part.hidden = i !== chosen;
+        buttons[i].setAttribute("aria-selected", String(i === chosen));
+        buttons[i].tabIndex = i === chosen ? 0 : -1;
+      });
+    }
+    function follow() {
+      var at = parts.findIndex(function (part) { return "#" + part.id === location.hash; });
+      if (at >= 0) { choose(at); list.scrollIntoView({ block: "nearest" }); }
+    }
+    list.setAttribute("role", "tablist");
+    list.setAttribute("aria-label", "Task");
+    list.addEventListener("keydown", function (event) {
+      var by = { ArrowRight: 1, ArrowLeft: -1 }[event.key], at = buttons.indexOf(document.activeElement);
+      if (!by || at < 0) return;
+      event.preventDefault();
+      at = (at + by + buttons.length) % buttons.length;
+      buttons[at].focus();
+      buttons[at].click();
+    });
+    parts[0].parentNode.insertBefore(list, parts[0]);
+    choose(0);
+    follow();
+    addEventListener("hashchange", follow);
+  }
+
+  var parts = Array.prototype.slice.call(document.querySelectorAll(".part"));
+  if (parts.length > 1) tabs(parts);
   document.querySelectorAll(".pairs").forEach(function (place) {
     var root = document.documentElement.dataset, asked = false;
     place.hidden = false;

@@ -96,7 +96,7 @@ def is_measured(role: RoleDefinition, model: Model) -> bool:
     else:
         tasks = tuple(dict.fromkeys(profile.task for profile in model.profiles))
     return any(
-        all(_is_scored(model, criterion.score, task) for criterion in role.required)
+        all(_is_scored(model, c.score, task) for c in role.required if not c.if_measured)
         for task in tasks
     )
 

@@ -66,11 +66,13 @@ class FeaturedCircuit:
 def find_head(site: Site, store: Store) -> FeaturedHead | None:
     """Return the head to show; None if no head has a role that stored attention shows.
 
-    Of the heads that give at least half of their attention to what their role is about, else of
-    all, those whose role says most (`lead_role`), of these the one that the most kinds of evidence
-    show, and then the one with the most attention. Its model has full profiles.
+    Models with a circuit to show come first. Of the heads that give at least half of their
+    attention to what their role is about, else of all, those whose role says most (`lead_role`), of
+    these the one that the most kinds of evidence show, and then the one with the most attention.
+    Its model has full profiles.
     """
-    ranked = sorted(_candidates(site), key=lambda found: found[0])
+    both = {circuit.model.slug for circuit in _faithful(site)}
+    ranked = sorted(_candidates(site), key=lambda found: (found[1].slug not in both, *found[0]))
     read: dict[str, Model] = {}
     for _, model, place in ranked:
         if model.slug not in read:
@@ -102,23 +104,34 @@ def _rank(role: HeadRole, model: Model, place: HeadIndex) -> tuple[object, ...]:
 
 
 def find_circuit(site: Site, head: FeaturedHead | None) -> FeaturedCircuit | None:
-    """Return the smallest circuit that is faithful, one with `head` before others; None without.
+    """Return the smallest circuit that is faithful, those with `head` before others; None without.
+
+    Where the model of `head` has one, it is of that model.
+    """
+
+    def rank(found: FeaturedCircuit) -> tuple[object, ...]:
+        others = head is None or found.model.slug != head.model.slug
+        without = head is None or not _contains(found.model, found.cut, head)
+        return others, without, len(found.cut.edges), found.model.title, found.series.task
+
+    return min(_faithful(site), key=rank, default=None)
+
+
+def _faithful(site: Site) -> list[FeaturedCircuit]:
+    """Return the circuits that may be shown.
 
     Of every task in every model the circuit that its page shows first counts, where that is
     without positions, has 4 to 60 edges and a faithfulness within 0.1 of 1.
     """
-    found: list[tuple[tuple[object, ...], FeaturedCircuit]] = []
+    found = []
     for model in site.models:
         for series, *_ in model.circuits.values():
             cut = series.cuts[series.first_shown]
             away = math.inf if cut.faithfulness is None else abs(1 - cut.faithfulness)
-            if series.by_span or not _LEAST_EDGES <= len(cut.edges) <= _MOST_EDGES:
-                continue
-            if away <= _FAITHFUL:
-                is_of_head = head is not None and _contains(model, cut, head)
-                rank = not is_of_head, len(cut.edges), model.title, series.task
-                found.append((rank, FeaturedCircuit(model, series, cut)))
-    return min(found, key=lambda each: each[0])[1] if found else None
+            is_small = _LEAST_EDGES <= len(cut.edges) <= _MOST_EDGES
+            if not series.by_span and is_small and away <= _FAITHFUL:
+                found.append(FeaturedCircuit(model, series, cut))
+    return found
 
 
 def _contains(model: Model, cut: Cut, head: FeaturedHead) -> bool:

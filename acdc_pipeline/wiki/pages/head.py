@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from markupsafe import Markup
 
-from acdc_pipeline.wiki.circuits import (
-    Agreement,
-    CircuitSeries,
-    EdgeKey,
-    find_agreement,
-    find_weakness,
-)
+from acdc_pipeline.wiki.circuits import CircuitSeries, find_weakness
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_name, neighbour
 from acdc_pipeline.wiki.page import Data, SectionPage, frame
-from acdc_pipeline.wiki.pages.circuit import circuit_warnings, removal_cost
+from acdc_pipeline.wiki.pages.circuit import circuit_warnings
 from acdc_pipeline.wiki.pages.groups import others_in_group
 from acdc_pipeline.wiki.pages.head_examples import (
     direction_rows,
@@ -24,27 +18,19 @@ from acdc_pipeline.wiki.pages.head_examples import (
     snippet_rows,
     span_rows,
 )
+from acdc_pipeline.wiki.pages.head_feeds import find_readers
+from acdc_pipeline.wiki.pages.head_parts import FULL_PARTS, part_rows
 from acdc_pipeline.wiki.pages.head_scores import ScoreTables
 from acdc_pipeline.wiki.pages.head_typical import typical_data
-from acdc_pipeline.wiki.pages.head_why import why_data
 from acdc_pipeline.wiki.pages.natural import text_summary
-from acdc_pipeline.wiki.pages.statement import make_statement
+from acdc_pipeline.wiki.pages.statement import make_statement, other_roles
 from acdc_pipeline.wiki.pages.sure import describe_certainty
+from acdc_pipeline.wiki.scores import label_metrics
 from acdc_pipeline.wiki.site import Section
-from acdc_pipeline.wiki.text import format_aligned, format_percent, join_words, pluralize
+from acdc_pipeline.wiki.text import format_percent, join_words, pluralize
 
 _MAX_CIRCUITS = 4
 """Number of circuits named in the summary."""
-
-_MAX_EDGES = 8
-"""Number of incoming and of outgoing edges listed for each circuit."""
-
-_COSTS = {
-    "": "what removing it costs (negative: gains)",
-    "changes it by": "by how much removing it changes the output",
-    "costs an estimated": "an estimate of what removing it costs (negative: gains)",
-}
-"""What the score of an edge is, by the verb of `removal_cost`."""
 
 
 class HeadPage(SectionPage[HeadIndex]):
@@ -55,6 +41,7 @@ class HeadPage(SectionPage[HeadIndex]):
     def __init__(self, section: Section) -> None:
         super().__init__(section)
         self.scores = ScoreTables(section)
+        self.readers = find_readers(section.model)
 
     def paths(self) -> Iterator[tuple[str, HeadIndex]]:
         model = self.section.model
@@ -67,9 +54,11 @@ class HeadPage(SectionPage[HeadIndex]):
         trail = (("Models", "m/index.html"), (model.title, f"m/{model.slug}/index.html"))
         statement = make_statement(model, place)
         partners = partner_rows(model, place)
+        roles = model.roles.get(place, ())
+        parts = part_rows(section, place, statement, partners, self.readers)
         circuits = [
-            _circuit(section, series, find_agreement(series, others), name)
-            for series, *others in model.circuits.values()
+            _circuit(section, series, name)
+            for series, *_ in model.circuits.values()
             if name in series.heads
         ]
         return {
@@ -86,18 +75,21 @@ class HeadPage(SectionPage[HeadIndex]):
             "in_circuits": _summarize_circuits(section, place),
             "warnings": [f"{c['task']}: {line}" for c in circuits for line in c["warnings"]],
             "note": Markup(section.notes[name]) if name in section.notes else None,
-            "roles": model.roles.get(place, ()),
+            "roles": roles,
             "tasks": section.tasks,
+            "task_ids": {name: task.slug for name, task in section.tasks.items()},
             "beyond": self.scores.beyond(place),
             "scores": bool(section.ranked_scores),
             "any_line": self.scores.any_threshold,
             "task_numbers": self.scores.shown_tasks(place),
             "circuits": circuits,
-            "edge_scores": _explain_scores([model.circuits[c["task"]][0] for c in circuits]),
             "where": span_rows(section, place),
             "partners": partners,
-            "why": why_data(model, place, statement, partners),
+            "parts_of_page": parts,
+            "also": [] if statement.role is None else other_roles(roles, statement.role),
             "patterns": pattern_rows(model, place),
+            # those of several tasks show what a further prompt would
+            "shows_prompts": len(parts) < FULL_PARTS,
             "snippets": snippet_rows(model, place),
             "on_text": text_summary(model, place),
             "directions": direction_rows(model, place),
@@ -141,17 +133,13 @@ def _until(series: CircuitSeries) -> str:
     return "up to" if series.has_thresholds else "at"
 
 
-def _circuit(section: Section, series: CircuitSeries, agreed: Agreement | None, name: str) -> Data:
+def _circuit(section: Section, series: CircuitSeries, name: str) -> Data:
     """Return the part of the page about one task whose largest circuit contains the head."""
     cut = series.smallest_with_head(name)
     assert cut is not None
     several = len(series.cuts) > 1
     is_first = series.cuts[0] is cut and several
     smallest = "the largest threshold" if series.has_thresholds else "the smallest"
-    sides = (
-        _edges(series, agreed, "Reads from", series.incoming.get(name, ()), 0),
-        _edges(series, agreed, "Read by", series.outgoing.get(name, ()), 1),
-    )
     return {
         "task": series.task,
         "slug": section.tasks[series.task].slug,
@@ -162,55 +150,7 @@ def _circuit(section: Section, series: CircuitSeries, agreed: Agreement | None, 
         ],
         "text": f"In the circuit {_until(series)} {series.describe(cut)}"
         + (f", {smallest} searched." if is_first else "."),
-        "sides": [side for side in sides if side["edges"]],
     }
-
-
-def _edges(
-    series: CircuitSeries, agreed: Agreement | None, title: str, keys: Sequence[EdgeKey], end: int
-) -> Data:
-    """Return the sources (`end` 0) or destinations (1) of edges, smallest circuits first."""
-
-    def label(key: EdgeKey) -> str:
-        kept = None if agreed is None else agreed.searches_with(key)
-        # that of a consensus is the share of its searches
-        parts = [] if series.searches else [format_aligned(series.score(key))]
-        if agreed is not None and kept is not None:
-            parts.append(f"in {kept} of {agreed.series.searches} circuits")
-        return ", ".join(parts)
-
-    return {
-        "title": title,
-        "edges": [
-            (
-                key[end],
-                key[2],
-                key[3] if series.by_span else None,
-                label(key),
-            )
-            for key in sorted(keys, key=series.rank)[:_MAX_EDGES]
-        ],
-        "more": max(0, len(keys) - _MAX_EDGES),
-    }
-
-
-def _explain_scores(found: Sequence[CircuitSeries]) -> list[str]:
-    """Say what the number after an edge is, and for which tasks."""
-    tasks: dict[str, list[str]] = {}
-    for series in found:
-        cost = removal_cost(series)
-        if series.searches:
-            continue
-        if cost is None:
-            says = f"its score by {series.spec.method.name}"
-        else:
-            unit = "in nats" if cost["unit"] == "nats" else cost["unit"]
-            what = _COSTS[cost["verb"]]
-            says = f"{what}, {unit}" if unit[:2] == "in" else f"{what} {unit}"
-        tasks.setdefault(says, []).append(series.task)
-    if len(tasks) == 1 and all(not series.searches for series in found):
-        return [f"After each edge: {says}." for says in tasks]
-    return [f"After each edge on {join_words(on)}: {says}." for says, on in tasks.items()]
 
 
 def _caveats(section: Section) -> list[str]:
@@ -223,4 +163,5 @@ def _caveats(section: Section) -> list[str]:
     if not model.nulls:
         return ["The heads have no roles, because no null was measured in this model."]
     general = "“Behaves as” refers to the measurements; on other texts a head may act differently."
-    return [general, *(f"{warning[:1].upper()}{warning[1:]}." for warning in model.warnings)]
+    warnings = map(label_metrics, model.warnings)
+    return [general, *(f"{warning[:1].upper()}{warning[1:]}." for warning in warnings)]

@@ -46,33 +46,58 @@ def typical_data(model: Model, place: HeadIndex, statement: Statement) -> Data |
     if statement.shifted is not None:
         return _shifted_data(place, *statement.shifted)
     name, _, task = parse_metric(shown.metric)
-    looks = name in _PLACES
-    mean = float(model.scores[shown.metric].values[place]) if shown.metric in model.scores else None
-    signs = format_percent if looks else format_signed
-    source = shown.texts[0].text.source
+    mean = _mean(model, place, shown.metric)
     intro = []
     if shown.metric != statement.example:
+        share = format_percent(mean) if name in _PLACES else format_signed(mean)
         intro.append(
-            f"No text shows that. On {source} it looks most at {_PLACES[name]} "
-            f"({signs(mean)} of its attention)."
+            f"No text shows that. On {shown.texts[0].text.source} it looks most at "
+            f"{_PLACES[name]} ({share} of its attention)."
         )
-    what = (
-        f"attention to {_PLACES[name]}"
-        if looks
-        else "effect on the logit of the answer over wrong ones"
-    )
-    intro.append(
-        f"Places on {source} whose {what} is {_nearness(shown, mean, looks)} of {signs(mean)}; "
-        f"over all {pluralize(shown.places, 'place')}, four in five lie between "
-        f"{signs(shown.low)} and {signs(shown.high)}."
-    )
+    intro.append(_introduce(shown, mean))
     return {
         "intro": " ".join(intro),
         "marks": _PLACES.get(name),
-        "figure": _figure(shown, head_name(*place), what),
-        "texts": [_text(one, shown.metric, looks=looks) for one in shown.texts],
+        "figure": _figure(shown, head_name(*place), _what(name)),
+        "texts": [_text(one, shown.metric, looks=name in _PLACES) for one in shown.texts],
         "on": task,
     }
+
+
+def text_data(model: Model, place: HeadIndex, metric: str) -> Data | None:
+    """Return the text nearest to the mean of a score, without a pattern; None where none is."""
+    every = (one for profile in model.profiles for one in profile.typical(head_name(*place)))
+    shown = next((one for one in every if one.metric == metric), None)
+    if shown is None:
+        return None
+    looks = parse_metric(metric)[0] in _PLACES
+    return {
+        "intro": _introduce(shown, _mean(model, place, metric)),
+        "text": _text(shown.texts[0], metric, looks=looks),
+    }
+
+
+def _mean(model: Model, place: HeadIndex, metric: str) -> float | None:
+    return float(model.scores[metric].values[place]) if metric in model.scores else None
+
+
+def _what(name: str) -> str:
+    if name in _PLACES:
+        return f"attention to {_PLACES[name]}"
+    return "effect on the logit of the answer over wrong ones"
+
+
+def _introduce(shown: Typical, mean: float | None) -> str:
+    """Say how near the texts are to the mean, and how far all places spread."""
+    name = parse_metric(shown.metric)[0]
+    looks = name in _PLACES
+    signs = format_percent if looks else format_signed
+    return (
+        f"Places on {shown.texts[0].text.source} whose {_what(name)} is "
+        f"{_nearness(shown, mean, looks)} of {signs(mean)}; "
+        f"over all {pluralize(shown.places, 'place')}, four in five lie between "
+        f"{signs(shown.low)} and {signs(shown.high)}."
+    )
 
 
 def _nearness(shown: Typical, mean: float | None, looks: bool) -> str:

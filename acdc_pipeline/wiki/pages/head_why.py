@@ -1,23 +1,18 @@
-"""Why a head looks where its page shows it looking, and what feeds its queries, keys and values."""
+"""Why a head looks where a text shows it looking, and what feeds its queries, keys and values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from acdc_pipeline.graph.edge import SLOTS, Slot
 from acdc_pipeline.heads.source_names import BIAS, NOT_NODES, REST
 from acdc_pipeline.wiki.attribution import TEXT_OF_SOURCE, Attributed, Parts
-from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
 from acdc_pipeline.wiki.page import Data
-from acdc_pipeline.wiki.pages.statement import Statement, find_typical
+from acdc_pipeline.wiki.pages.head_feeds import FEEDS, Piece, join_pieces, name_parts, show_part
 from acdc_pipeline.wiki.text import format_fixed, format_percent, format_signed
-from acdc_pipeline.wiki.why_data import model_attributions
 
 _MOST_REASONS = 3
 """Sources named in the sentence."""
-
-_MOST_BARS: dict[Slot, int] = {"q": 2, "k": 3, "v": 2}
-"""Sources with a bar."""
 
 _LEAST_REASON = 0.1
 """Share of the score from which a source is named in the sentence."""
@@ -26,37 +21,24 @@ _LEAST_AGAINST = 0.2
 """Share of the score from which a source that speaks against the key is named."""
 
 _SHORT = {BIAS: "biases"}
-_FEEDS: dict[Slot, str] = {"q": "queries", "k": "keys", "v": "values"}
-
-Piece = tuple[str, str]
-"""A text, and what it is: `head`, `token`, or nothing."""
 
 
-def why_data(
-    model: Model, place: HeadIndex, statement: Statement, partners: Sequence[tuple[str, str, float]]
-) -> Data | None:
-    """Return sentence and rows; None for profiles without attributions.
+def why_data(one: Attributed, number: int, partners: Mapping[str, tuple[str, float]]) -> Data:
+    """Return sentence and rows of an attribution.
 
     Args:
-        partners: slot, earlier head and composition by the weights.
+        number: its place among the attributions of the head.
+        partners: earlier head and composition by the weights, by slot.
     """
-    shown = find_typical(model, place, statement.example)
-    metric = None if shown is None else shown.metric
-    found = model_attributions(model, head_name(*place))
-    number = next((i for i, one in enumerate(found) if one.metric == metric), None)
-    if number is None:
-        return None
-    one = found[number]
-    by_weights = {slot: (node, value) for slot, node, value in partners}
     return {
         "number": number,
         "pieces": [*_sentence(one), *_written(one)],
         "rows": [
             {
                 "slot": slot,
-                "what": _FEEDS[slot],
+                "what": FEEDS[slot],
                 "bars": _bars(one.parts[slot], slot),
-                "partner": by_weights.get(slot),
+                "partner": partners.get(slot),
             }
             for slot in SLOTS
             if one.parts[slot]
@@ -101,16 +83,8 @@ def _reasons(parts: Sequence[tuple[str, float]]) -> list[Piece]:
         if name not in NOT_NODES
     ]
     if nodes:
-        said.append([("what ", ""), *_joined(nodes), (" wrote there", "")])
-    return _joined(said)
-
-
-def _joined(groups: Sequence[Sequence[Piece]]) -> list[Piece]:
-    """Join as `a, b and c`."""
-    found = list(groups[0])
-    for number, group in enumerate(groups[1:], 2):
-        found += [(" and " if number == len(groups) else ", ", ""), *group]
-    return found
+        said.append([("what ", ""), *join_pieces(nodes), (" wrote there", "")])
+    return join_pieces(said)
 
 
 def _written(one: Attributed) -> list[Piece]:
@@ -137,14 +111,13 @@ def _written(one: Attributed) -> list[Piece]:
 
 def _bars(parts: Parts, slot: Slot) -> list[Data]:
     largest = max(abs(value) for _, value in parts) or 1.0
-    named = [part for part in parts if part[0] != REST][: _MOST_BARS[slot]]
     return [
         {
             "name": _SHORT.get(name, name),
             "is_head": name[0] == "a",
-            "value": format_percent(value) if slot == "v" else format_signed(value),
+            "value": show_part(value, slot),
             "width": round(100 * abs(value) / largest),
             "negative": value < 0,
         }
-        for name, value in named
+        for name, value in name_parts(parts, slot)
     ]

@@ -14,6 +14,8 @@ _OF_ATTENTION = "{value} of its attention"
 MEASURES = {
     **dict.fromkeys((*HABITS, "attention_to_repeat"), _OF_ATTENTION),
     "attention_to_answer": "{value} of its attention on the answer",
+    "attention_to_answer_before": "{value} of its attention on the answer before a wrong one",
+    "attention_to_answer_after": "{value} of it on the answer after a wrong one",
     "answer_reading": "{signed} to the logit of the answer over wrong ones by what it reads there",
     "direct_effect": "{signed} to the logit of the answer over wrong ones",
     "query_effect": "{signed} to the logit of the answer over wrong ones through those queries",

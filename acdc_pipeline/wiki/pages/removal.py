@@ -23,6 +23,12 @@ _SMALL = 0.5
 """The share of a direct effect below which what removal changes is small."""
 
 
+_ORDERS = {"before": "attention_to_answer_before", "after": "attention_to_answer_after"}
+
+_LOOKS = 0.3
+"""Attention from which a head looks at a place of the prompts of a task."""
+
+
 @dataclass(frozen=True)
 class Effects:
     """Parts of the sentence about a role.
@@ -60,7 +66,8 @@ def describe_effects(model: Model, place: HeadIndex, role: HeadRole) -> Effects:
             measures.append(measure(model, place, key))
     if role.role == "direct_contributor":
         looked = value_of(model, place, "attention_to_answer", role.on)
-        clause = ", without looking at it in the prompt" if looked < READS else ""
+        away = ", without looking at it in the prompt"
+        clause = away if looked < READS else _looks_at_place(model, place, role.on)
     if is_small:
         clause += ", but the rest of the model makes up for most of that"
         how = max(lost, key=lambda how: abs(lost[how]))
@@ -72,6 +79,27 @@ def describe_effects(model: Model, place: HeadIndex, role: HeadRole) -> Effects:
             removal += ", most of it through later heads and MLPs"
         removal += "."
     return Effects(clause, tuple(said for said in measures if said), removal)
+
+
+def tells_orders(model: Model, task: str | None) -> bool:
+    """Whether attention to the answer was measured before and after wrong ones, each alone."""
+    return metric_key(_ORDERS["before"], task) in model.scores
+
+
+def _looks_at_place(model: Model, place: HeadIndex, task: str) -> str:
+    """Say that a head looks at a place, which is that of the answer in one order alone.
+
+    Empty where it looks at the answer in both orders or in none, or where there is one.
+    """
+    looked = {order: value_of(model, place, name, task) for order, name in _ORDERS.items()}
+    most, least = sorted(looked, key=lambda order: -looked[order])
+    if not (looked[least] < READS and looked[most] >= _LOOKS):
+        return ""
+    return (
+        f", looking at it where it comes {most} a wrong one "
+        f"({format_fixed(looked[most])} of its attention) and not where it comes {least} one "
+        f"({format_fixed(looked[least])}): at a place, not at the answer"
+    )
 
 
 def is_compensated(model: Model, place: HeadIndex, role: HeadRole) -> bool:

@@ -146,7 +146,7 @@ def _criterion(site: Site, criterion: Criterion, need: str) -> Data:
     return {
         "score": score,
         "slug": next(known, None),
-        "need": need,
+        "need": f"{need}, where prompts give it" if criterion.if_measured else need,
         "threshold": _threshold(criterion),
         "evidence": criterion.evidence,
     }

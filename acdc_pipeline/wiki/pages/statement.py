@@ -6,12 +6,13 @@ attends to most, with the value from which a head has the role.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from acdc_pipeline.heads.habits import (
     HABITS,
     habit_of,
+    lead_place,
     lead_role,
     strongest_habit,
     task_example,
@@ -24,6 +25,7 @@ from acdc_pipeline.wiki.pages.measures import MEASURES, measure
 from acdc_pipeline.wiki.pages.removal import (
     describe_dearest_removal,
     describe_effects,
+    tells_orders,
     value_of,
 )
 from acdc_pipeline.wiki.scores import evidence_word
@@ -63,7 +65,7 @@ def make_statement(model: Model, place: HeadIndex) -> Statement:
         return Statement("Its scores were not measured.")
     roles = model.roles.get(place, ())
     if roles:
-        return _of_role(model, place, lead_role(roles))
+        return describe_role(model, place, lead_role(roles))
     near = model.near_misses.get(place)
     values = {
         name: float(model.scores[key].values[place])
@@ -77,11 +79,15 @@ def make_statement(model: Model, place: HeadIndex) -> Statement:
     return _of_habit(model, place, habit, values, near)
 
 
-def _of_role(model: Model, place: HeadIndex, role: HeadRole) -> Statement:
+def describe_role(model: Model, place: HeadIndex, role: HeadRole) -> Statement:
+    """Return the sentence about one role of a head, with its values."""
     definition = ROLES[role.role]
     where = {"tokens": "on random tokens, ", "weights": "", "task": f"on {role.on}, "}
     measures = []
     for criterion in (*definition.required, *definition.supporting):
+        # attention in each order says more
+        if criterion.score == "attention_to_answer" and tells_orders(model, role.on):
+            continue
         is_support = criterion in definition.supporting
         if is_support and (criterion.evidence not in role.evidence or definition.on == "weights"):
             continue
@@ -101,6 +107,18 @@ def _of_role(model: Model, place: HeadIndex, role: HeadRole) -> Statement:
     if effects.removal:
         text += f" {effects.removal}"
     return Statement(text, role.metric, role.value, role, example)
+
+
+def other_roles(roles: Sequence[HeadRole], said: HeadRole) -> list[tuple[str, list[str]]]:
+    """Return the titles of the roles on tasks that a sentence leaves unsaid, with their tasks.
+
+    The title of the role that it says comes first, else those that say most.
+    """
+    found: dict[str, list[str]] = {}
+    for role in sorted(roles, key=lambda r: (r.role != said.role, lead_place(r.role), r.on or "")):
+        if role.on is not None and (role.role, role.on) != (said.role, said.on):
+            found.setdefault(ROLES[role.role].title, []).append(role.on)
+    return list(found.items())
 
 
 def example_metric(role: HeadRole) -> str | None:

@@ -11,7 +11,14 @@ from typing import Any
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.wiki.history.feeds import JSON_PATH
-from acdc_pipeline.wiki.output import Entry, digest_of, lock_folder, read_manifest
+from acdc_pipeline.wiki.output import (
+    BUILDING,
+    NAME,
+    Entry,
+    digest_of,
+    lock_folder,
+    read_manifest,
+)
 from acdc_pipeline.wiki.publish.content import (
     VERSIONS,
     absolute_feeds,
@@ -206,7 +213,10 @@ def _built(site: Path) -> dict[str, _Source]:
             raise InvalidInput(f"{path} was changed after the build", where=str(site), fix=fix)
         found[path] = _Source(entry, file.read_bytes)
     if not found:
-        raise InvalidInput("is incomplete", where=str(site), fix="build it again: acdc wiki build")
+        was_killed = (site / BUILDING).exists()
+        why = f"{BUILDING} is left of a build" if was_killed else f"no valid {NAME}"
+        fix = "build it again: acdc wiki build"
+        raise InvalidInput(f"is incomplete: {why}", where=str(site), fix=fix)
     return found
 
 

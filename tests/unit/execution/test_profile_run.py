@@ -64,7 +64,7 @@ def test_profile_of_any_architecture_without_a_tokenizer_is_whole(
     # no words, no relation; and who is a mover, or has a main head, chance decides
     absent = {"successor", "relation", "query_effect"} | {n for n in SCORES if "backup" in n}
     # nor need an answer stand in its prompt
-    absent |= {"attention_to_answer", "attention_to_repeat", "answer_reading"}
+    absent |= {name for name in SCORES if name.startswith("attention_to_")} | {"answer_reading"}
     always = set(SCORES) - absent
     assert always <= measured
     assert record.profile is not None

@@ -7,7 +7,7 @@ import pytest
 
 from acdc_pipeline.graph import Node, head
 from acdc_pipeline.heads.criteria import Null
-from acdc_pipeline.heads.near_misses import NO_ROLE, describe_head
+from acdc_pipeline.heads.near_misses import NO_ROLE, describe_head, near_misses
 from acdc_pipeline.heads.roles import TOKENS, HeadRole, Measurements, assign_roles, heads_with_role
 from acdc_pipeline.heads.values import HeadValues
 from acdc_pipeline.specs.head_scores import ROLES, SCORES, NullKind, metric_key
@@ -123,6 +123,28 @@ def test_mover_reads_the_answer_and_a_name_mover_raises_and_copies_it_as_well():
     # but they count as direct contributors where these are looked for
     direct = heads_with_role(facts(MOVER), "direct_contributor", "ioi")
     assert direct == [head(0, 0), head(0, 1), head(0, 3)]
+
+
+def test_mover_looks_at_the_answer_in_every_order_where_prompts_have_both():
+    """The first looks at a place, which is that of the answer after a wrong one."""
+    orders = {
+        "attention_to_answer_before": grid(0.02, 0.0, 0.9, 0.9, 0.3),
+        "attention_to_answer_after": grid(0.98, 0.2, 0.9, 0.9, 0.5),
+    }
+    found = assign_roles(facts({**MOVER, **orders}))
+    assert names(found) == [
+        ("a0.h0", "direct_contributor", "ioi"),
+        ("a0.h1", "direct_contributor", "ioi"),
+        ("a0.h3", "mover", "ioi"),
+        ("a0.h4", "mover", "ioi"),
+    ]
+    # without any other role it comes near a mover, by that score
+    values = {**MOVER, **orders, "direct_effect": grid(0.0, 0.0, 0.0, 0.0, 0.0)}
+    measured = facts(values)
+    near = [m for m in near_misses(measured, assign_roles(measured)) if m.node == head(0, 0)]
+    assert [(m.role, m.metric, m.value, m.line) for m in near] == [
+        ("mover", "attention_to_answer_before@1:ioi", 0.02, 0.1)
+    ]
 
 
 def test_name_movers_are_of_ioi_like_tasks_alone():

@@ -23,6 +23,7 @@ from acdc_pipeline.heads.task_scores import ABLATIONS, find_other_answers, task_
 from acdc_pipeline.metrics import kl_divergence
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet
+from acdc_pipeline.prompts.prompt_set import pick_rows
 from acdc_pipeline.specs import find_task
 from tests import checkpoints, tiny_models
 from tests.prompt_sets import random_prompts
@@ -183,6 +184,37 @@ def test_attention_to_places_counts_only_answers_that_have_them():
     scores = task_scores(weights, prompt_of([0, 1, 2, 3], (9,), (8,)), memory=MEMORY)
     assert not scores.counterfactual
     assert "attention_to_answer" not in scores.samples
+
+
+def test_attention_is_told_apart_by_the_order_of_right_and_wrong_answers():
+    """A head that looks at one place has the answer there in one order alone."""
+    orders = [((5, 7), 7), ((7, 5), 7), ((5, 7), 7), ((7, 5), 7), ((5, 4), 7)]
+    rows = [[0, first, 9, other, 8, last, 3] for (first, other), last in orders]
+    clean = torch.tensor(rows)
+    n = len(rows)
+    prompts = PromptSet(
+        clean=clean,
+        corrupted=clean,
+        lengths=torch.full((n,), len(rows[0])),
+        answer_row=torch.arange(n),
+        answer_pos=torch.full((n,), len(rows[0]) - 1),
+        correct=((5,),) * n,
+        incorrect=((7,),) * n,
+        clean_text=("",) * n,
+        corrupted_text=("",) * n,
+        template=(0,) * n,
+    )
+    places = find_answer_positions(prompts)
+    assert places.before.tolist() == [True, False, True, False, True]
+    assert places.after.tolist() == [False, True, False, True, False]
+    scores = task_scores(tiny_models.weights("gpt2"), prompts, memory=MEMORY)
+    both = scores.samples["attention_to_answer"]
+    for name, order in (("before", places.before), ("after", places.after)):
+        found = scores.samples[f"attention_to_answer_{name}"]
+        np.testing.assert_array_equal(found, both[order.numpy()])
+    # prompts of one order do not tell
+    one = task_scores(tiny_models.weights("gpt2"), pick_rows(prompts, [0, 2, 4]), memory=MEMORY)
+    assert {n for n in one.samples if "answer" in n} == {"attention_to_answer"}
 
 
 def test_other_answers_have_another_right_token_and_may_share_the_wrong_one():

@@ -195,7 +195,7 @@ def test_build_of_heads_without_circuits_and_of_circuits_without_heads(tmp_path:
     assert "No circuit was searched for in this model." in profiled
     assert "the profile is of an earlier version" in profiled
     assert 'id="shown"' not in profiled
-    assert 'id="why"' not in profiled
+    assert "class=why" not in profiled
 
 
 @pytest.mark.parametrize("present", ["letter.txt", ".hidden"])

@@ -73,7 +73,7 @@ def test_circuit_page_draws_the_alternatives_of_a_consensus_and_names_roles(tmp_
         for node in (edge.src, edge.dst):
             (head,) = (tmp_path / "site" / "m").glob(f"*/{node}.html")
             shown = head.read_text(encoding="utf-8")
-            assert "<small>in 18 of 20 circuits</small>" in shown
+            assert "(in 18 of 20 circuits)" in shown
             assert '<span class="yes">0.1 x 20</span>' in shown
     assert with_heads
     task = (tmp_path / "site" / "t" / "ioi" / "index.html").read_text(encoding="utf-8")

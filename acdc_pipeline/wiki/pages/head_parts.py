@@ -1,0 +1,125 @@
+"""The parts of the page of a head: on each task, and on random tokens, what feeds it and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from acdc_pipeline.heads.habits import lead_place, lead_role
+from acdc_pipeline.heads.roles import HeadRole
+from acdc_pipeline.specs.head_scores import ROLES, parse_metric
+from acdc_pipeline.wiki.attribution import Attributed
+from acdc_pipeline.wiki.circuits import find_agreement
+from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
+from acdc_pipeline.wiki.page import Data
+from acdc_pipeline.wiki.pages.circuit import circuit_path
+from acdc_pipeline.wiki.pages.head_feeds import (
+    Piece,
+    Reader,
+    reader_bars,
+    say_attributed,
+    say_circuit,
+)
+from acdc_pipeline.wiki.pages.head_typical import text_data
+from acdc_pipeline.wiki.pages.head_why import why_data
+from acdc_pipeline.wiki.pages.statement import Statement, describe_role, find_typical
+from acdc_pipeline.wiki.site import Section
+from acdc_pipeline.wiki.span_reading import shown_cut
+from acdc_pipeline.wiki.text import show_name
+from acdc_pipeline.wiki.why_data import model_attributions
+
+FULL_PARTS = 3
+"""Parts with texts and bars; further ones have sentences alone, which keeps pages small."""
+
+
+def part_rows(
+    section: Section,
+    place: HeadIndex,
+    statement: Statement,
+    partners: Sequence[tuple[str, str, float]],
+    readers: Mapping[tuple[str | None, str], Sequence[Reader]],
+) -> list[Data]:
+    """Return the parts, that of the sentence on the page first.
+
+    Args:
+        partners: slot, earlier head and composition by the weights.
+        readers: what `find_readers` returns.
+    """
+    model, name = section.model, head_name(*place)
+    attributed = model_attributions(model, name)
+    numbers = {one.metric: number for number, one in enumerate(attributed)}
+    shown = find_typical(model, place, statement.example)
+    lead = None if shown is None else shown.metric
+    chosen: dict[str | None, Attributed] = {}
+    for one in sorted(attributed, key=lambda one: one.metric != lead):
+        chosen.setdefault(parse_metric(one.metric)[2], one)
+    by_weights = {slot: (node, value) for slot, node, value in partners}
+    parts: list[Data] = []
+    for task in _contexts(model, place, None if lead is None else parse_metric(lead)[2]):
+        one = chosen.get(task)
+        is_first, is_full = not parts, len(parts) < FULL_PARTS
+        role = _lead_role(model, place, task)
+        is_said = role is None or role == statement.role
+        has_text = one is not None and one.metric != lead and is_full
+        row: Data = {
+            "task": task,
+            "id": "random" if task is None else section.tasks[task].slug,
+            "path": None if task is None else _path(section, task),
+            "says": "" if is_said else describe_role(model, place, role).text,
+            "text": text_data(model, place, one.metric) if one is not None and has_text else None,
+            "fed": _fed(section, task, name, one),
+            "why": None
+            if one is None or not is_full
+            else why_data(one, numbers[one.metric], by_weights if is_first else {}),
+            "feeds": reader_bars(readers.get((task, name), ())) if is_full else [],
+        }
+        if row["says"] or row["why"] or row["feeds"] or row["fed"]:
+            parts.append(row)
+    return parts
+
+
+def _contexts(model: Model, place: HeadIndex, lead: str | None) -> list[str | None]:
+    """Return that of the example, the tasks with a role, those with a circuit with the head.
+
+    None is random tokens, which come last unless the example is from there.
+    """
+    roles = model.roles.get(place, ())
+    held: dict[str, list[HeadRole]] = {}
+    for role in roles:
+        if role.on is not None:
+            held.setdefault(role.on, []).append(role)
+    ranked = sorted(held, key=lambda task: (lead_place(lead_role(held[task]).role), task))
+    name = head_name(*place)
+    inside = [task for task, (series, *_) in model.circuits.items() if name in series.heads]
+    on_tokens = [None] if _lead_role(model, place, None) is not None else []
+    return list(dict.fromkeys([lead, *ranked, *inside, *on_tokens]))
+
+
+def _lead_role(model: Model, place: HeadIndex, task: str | None) -> HeadRole | None:
+    """Return the role on a task, or on random tokens, that says most; None without one."""
+    roles = model.roles.get(place, ())
+    if task is None:
+        found = [role for role in roles if ROLES[role.role].on == "tokens"]
+    else:
+        found = [role for role in roles if role.on == task]
+    return lead_role(found) if found else None
+
+
+def _path(section: Section, task: str) -> str:
+    if task in section.model.circuits:
+        return circuit_path(section, section.model.circuits[task][0])
+    return f"t/{section.tasks[task].slug}/index.html"
+
+
+def _fed(section: Section, task: str | None, name: str, one: Attributed | None) -> list[Piece]:
+    """Say what feeds the head: by the circuit of the task if it is in one, else in one text."""
+    text = [] if one is None else say_attributed(one)
+    if task is None:
+        return text
+    if task not in section.model.circuits:
+        before = f"No circuit of {show_name(task, 24)} was searched for in this model. "
+        return [(before, ""), *text]
+    series, *others = section.model.circuits[task]
+    cut = shown_cut(series, name)
+    if cut is None:
+        return [(f"It is in no circuit of {show_name(task, 24)}. ", ""), *text]
+    return say_circuit(series, cut, find_agreement(series, others), name)

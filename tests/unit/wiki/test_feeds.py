@@ -1,0 +1,69 @@
+"""What pages say of what feeds a head, beside the stored circuits and attributions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from acdc_pipeline.store import Store
+from benchmarks.feeds_claims import Part, StoredCircuit, check_feeds, parts_of, read_circuits
+from tests.unit.wiki.conftest import SHAPES
+from tests.wiki_pages import LARGEST_HEAD_PAGE
+
+
+@pytest.fixture(scope="module")
+def runs(small_store: Store) -> dict[str, list[Path]]:
+    """The folders of the runs of each model, by the folder of its pages."""
+    found: dict[str, list[Path]] = {shape.ref.replace(":", "-"): [] for shape in SHAPES}
+    for run in sorted((Path(small_store.url) / "runs").iterdir()):
+        if (run / "run.json").exists():
+            spec = json.loads((run / "run.json").read_text())["spec"]
+            found[spec["model"].replace(":", "-")].append(run)
+    return found
+
+
+def pages(site: Path, slug: str) -> Iterator[tuple[str, list[Part]]]:
+    for page in sorted((site / "m" / slug).glob("a*.html")):
+        text = page.read_text()
+        assert len(text.encode()) <= LARGEST_HEAD_PAGE
+        yield page.stem, parts_of(text)
+
+
+def contradicted(
+    site: Path, runs: dict[str, list[Path]], change: dict[str, float]
+) -> tuple[int, int]:
+    """The number of sentences on circuits, and of pages with a contradiction."""
+    said = wrong = 0
+    for slug, folders in runs.items():
+        profiles = [
+            json.loads((run / "profile.json").read_text())
+            for run in folders
+            if (run / "profile.json").exists()
+        ]
+        for one in profiles:
+            for found in one["attribution"]["heads"].values():
+                found[0]["by_value"][0][1] += change["share"]
+        circuits = [
+            StoredCircuit(
+                task, size, {edge: (s or 0.0) + change["score"] for edge, s in edges.items()}
+            )
+            for task, size, edges in read_circuits(folders)
+        ]
+        for name, parts in pages(site, slug):
+            said += sum("In the circuit" in part.text("fed") for part in parts)
+            wrong += bool(list(check_feeds(parts, name, profiles, circuits)))
+    return said, wrong
+
+
+def test_what_feeds_a_head_is_what_circuits_and_attributions_hold(
+    small_site: Path, runs: dict[str, list[Path]]
+):
+    said, wrong = contradicted(small_site, runs, {"score": 0.0, "share": 0.0})
+    assert said > 20
+    assert wrong == 0
+    # the same sentences beside other scores of edges, and beside other shares
+    assert contradicted(small_site, runs, {"score": 0.5, "share": 0.0})[1] > 10
+    assert contradicted(small_site, runs, {"score": 0.0, "share": 0.2})[1] > 10
