@@ -7,11 +7,12 @@ for Transformer Circuits": direct logit attribution).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from acdc_pipeline.engine.components import normalise, widen
@@ -23,6 +24,9 @@ from acdc_pipeline.specs import TaskSpec, TemplateGenerator
 
 # Columns of the unembedding that are averaged at once.
 _COLUMNS = 8192
+
+LEAST_IN_ORDER = 2
+"""The number of answers before, and of those after wrong ones, from which both are told apart."""
 
 SIGNIFICANT = 3.0
 """Number of standard errors above zero at which a mean answer logit counts as significant."""
@@ -199,6 +203,24 @@ def find_answer_positions(prompts: PromptSet) -> AnswerPositions:
     first, other = (torch.where(where, at, end).amin(-1) for where in (right, wrong))
     both = right.any(-1) & wrong.any(-1)
     return AnswerPositions(right, repeat, both & (first < other), both & (other < first))
+
+
+def attention_by_order(
+    arrays: Mapping[str, Float64[np.ndarray, "_ layer head"]], places: AnswerPositions
+) -> dict[str, Float64[np.ndarray, "_ layer head"]]:
+    """Attention to the answers before, and to those after, the wrong ones.
+
+    Empty unless each order has `LEAST_IN_ORDER` answers: otherwise the prompts do not tell a head
+    that looks at the answer from one that looks at a place.
+    """
+    has = places.answer.any(-1)
+    orders = {
+        f"attention_to_answer_{name}": order[has].cpu().numpy()
+        for name, order in (("before", places.before), ("after", places.after))
+    }
+    if any(order.sum() < LEAST_IN_ORDER for order in orders.values()):
+        return {}
+    return {name: arrays["attention_to_answer"][order] for name, order in orders.items()}
 
 
 def is_ioi_like(task: TaskSpec) -> bool:

@@ -20,6 +20,7 @@ from acdc_pipeline.heads.answers import (
     AnswerPositions,
     MeanLogit,
     answer_logit,
+    attention_by_order,
     find_answer_positions,
     frozen_gradient,
     select_prompts,
@@ -49,10 +50,6 @@ ABLATIONS: tuple[Ablation, ...] = ("zero", "mean", "corrupted")
 
 OTHER_ANSWERS = 8
 """The number of other prompts' answers per prompt, for the null of direct effects."""
-
-
-LEAST_IN_ORDER = 2
-"""The number of answers before, and of those after wrong ones, from which both are told apart."""
 
 
 @dataclass(frozen=True)
@@ -376,7 +373,7 @@ def _collect(
         here, there = arrays.pop(name)[has], arrays.pop(f"counterfactual {name}")[has]
         if has.any():
             arrays[name], counterfactual[name] = here, there
-    arrays |= _attention_by_order(arrays, places)
+    arrays |= attention_by_order(arrays, places)
     shape = arrays["direct_effect"].shape[1:]
     return TaskScores(
         arrays,
@@ -384,21 +381,3 @@ def _collect(
         counterfactual,
         MeanLogit.of(logits),
     )
-
-
-def _attention_by_order(
-    arrays: Mapping[str, Float64[np.ndarray, "_ layer head"]], places: AnswerPositions
-) -> dict[str, Float64[np.ndarray, "_ layer head"]]:
-    """Attention to the answers before, and to those after, the wrong ones.
-
-    Empty unless each order has `LEAST_IN_ORDER` answers: otherwise the prompts do not tell a head
-    that looks at the answer from one that looks at a place.
-    """
-    has = places.answer.any(-1)
-    orders = {
-        f"attention_to_answer_{name}": order[has].cpu().numpy()
-        for name, order in (("before", places.before), ("after", places.after))
-    }
-    if any(order.sum() < LEAST_IN_ORDER for order in orders.values()):
-        return {}
-    return {name: arrays["attention_to_answer"][order] for name, order in orders.items()}
