@@ -28,13 +28,19 @@ FEW = 5
 
 
 def check_texts(
-    intro: str, name: str, values: dict[str, float], profiles: list[dict[str, Any]]
+    intro: str,
+    name: str,
+    values: dict[str, float],
+    profiles: list[dict[str, Any]],
+    *,
+    has_pattern: bool = True,
 ) -> Iterator[str]:
     """Yield the contradictions between a page's examples of a score and the profiles.
 
     Args:
         intro: the text above the examples, with the caption of the pattern.
         values: the scores of the head.
+        has_pattern: whether the examples are a pattern and texts, and not one text alone.
     """
     shown = re.search(
         r"Places on (.*?) whose (?:attention to )?(.*?) is (?:near|within \S+(?: points?)? of) "
@@ -75,7 +81,7 @@ def check_texts(
     if abs(average - values[metric]) > far:
         yield f"the texts have {average:.3f} on average, the score is {values[metric]:.3f}"
     cells = texts[one["texts"][0]["text"]]["cells"].get(metric, [])
-    if cells:
+    if cells and has_pattern:
         size = len(texts[one["texts"][0]["text"]]["tokens"])
         pattern = base64.b64decode(one["pattern"])
         queries = len({q for q, _ in cells})

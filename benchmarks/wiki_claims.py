@@ -110,7 +110,7 @@ def _check_parts(
             if on is None or (part.task or "random tokens") != on[1]:
                 yield f"{sentence!r} in the part on {part.task}"
         if intro := part.text("hint"):
-            yield from check_texts(f"{intro} ", name, values, profiles)
+            yield from check_texts(f"{intro} ", name, values, profiles, has_pattern=False)
 
 
 def _check_also(

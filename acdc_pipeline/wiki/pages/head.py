@@ -19,7 +19,7 @@ from acdc_pipeline.wiki.pages.head_examples import (
     span_rows,
 )
 from acdc_pipeline.wiki.pages.head_feeds import find_readers
-from acdc_pipeline.wiki.pages.head_parts import FULL_PARTS, part_rows
+from acdc_pipeline.wiki.pages.head_parts import part_rows
 from acdc_pipeline.wiki.pages.head_scores import ScoreTables
 from acdc_pipeline.wiki.pages.head_typical import typical_data
 from acdc_pipeline.wiki.pages.natural import text_summary
@@ -55,7 +55,6 @@ class HeadPage(SectionPage[HeadIndex]):
         statement = make_statement(model, place)
         partners = partner_rows(model, place)
         roles = model.roles.get(place, ())
-        parts = part_rows(section, place, statement, partners, self.readers)
         circuits = [
             _circuit(section, series, name)
             for series, *_ in model.circuits.values()
@@ -85,11 +84,9 @@ class HeadPage(SectionPage[HeadIndex]):
             "circuits": circuits,
             "where": span_rows(section, place),
             "partners": partners,
-            "parts_of_page": parts,
+            "parts_of_page": part_rows(section, place, statement, partners, self.readers),
             "also": [] if statement.role is None else other_roles(roles, statement.role),
             "patterns": pattern_rows(model, place),
-            # those of several tasks show what a further prompt would
-            "shows_prompts": len(parts) < FULL_PARTS,
             "snippets": snippet_rows(model, place),
             "on_text": text_summary(model, place),
             "directions": direction_rows(model, place),

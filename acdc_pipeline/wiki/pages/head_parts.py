@@ -27,7 +27,7 @@ from acdc_pipeline.wiki.span_reading import shown_cut
 from acdc_pipeline.wiki.text import show_name
 from acdc_pipeline.wiki.why_data import model_attributions
 
-FULL_PARTS = 3
+_FULL_PARTS = 4
 """Parts with texts and bars; further ones have sentences alone, which keeps pages small."""
 
 
@@ -56,7 +56,7 @@ def part_rows(
     parts: list[Data] = []
     for task in _contexts(model, place, None if lead is None else parse_metric(lead)[2]):
         one = chosen.get(task)
-        is_first, is_full = not parts, len(parts) < FULL_PARTS
+        is_first, is_full = not parts, len(parts) < _FULL_PARTS
         role = _lead_role(model, place, task)
         is_said = role is None or role == statement.role
         has_text = one is not None and one.metric != lead and is_full
