@@ -34,6 +34,7 @@ ABLATIONS = {
     "Setting its output to zero": "zero_ablation",
 }
 REMOVAL = r"(\w+ its output \w+ (?:its mean|zero)) (costs|adds) (?:only )?(\S+)"
+_ORDERS = ("before", "after")
 DIRECT = ("adds to the right one directly", "raises it directly", "lowers it directly")
 """What sentences say of heads with a direct effect on the answer."""
 
@@ -85,6 +86,7 @@ def find_contradictions(store: Path, site: Path) -> tuple[int, list[str]]:
                 *_check_parts(parts, name, values, profiles),
                 *_check_also(page, sentence, name, profiles),
                 *_check_sentence(sentence, name, values, profiles),
+                *_check_place(sentence, _task_of(sentence), values),
                 *_check_effects(sentence, values, profiles),
                 *_check_certainty(sure, sentence, name, rows[name], profiles),
                 *check_texts(intro, name, values, profiles),
@@ -104,13 +106,34 @@ def _check_parts(
     """The sentences and texts of further tasks, as those of the first."""
     for part in parts:
         if sentence := part.text("says"):
+            yield from _check_place(sentence, part.task, values)
+            if "Where the answer of" in sentence:
+                continue
             yield from _check_sentence(sentence, name, values, profiles)
             yield from _check_effects(sentence, values, profiles)
-            on = re.search(r"; seen on (.*?), ", sentence)
-            if on is None or (part.task or "random tokens") != on[1]:
+            if part.task != _task_of(sentence):
                 yield f"{sentence!r} in the part on {part.task}"
         if intro := part.text("hint"):
             yield from check_texts(f"{intro} ", name, values, profiles, has_pattern=False)
+
+
+def _check_place(sentence: str, task: str | None, values: dict[str, float]) -> Iterator[str]:
+    """What is said of attention to the answer in each order, and of what is read there."""
+    nothing = float("nan")
+    scores = {o: values.get(f"attention_to_answer_{o}@1:{task}", nothing) for o in _ORDERS}
+    low, high = min(scores.values()), max(scores.values())
+    at_place = low < 0.1 and high >= 0.3 and values[f"attention_to_answer@1:{task}"] >= 0.1
+    is_due = "adds to the right one directly" in sentence or "Where the answer of" in sentence
+    if (is_due and at_place) != ("at a place, not at the answer" in sentence):
+        yield f"attention to the answer is {scores}: {sentence}"
+    for order, value in re.findall(
+        r"it comes (before|after) (?:a wrong )?one \(([\d.]+)", sentence
+    ):
+        if abs(read_number(value) - scores[order]) > ROUNDING:
+            yield f"{value} where it comes {order} a wrong one is {scores[order]}"
+    read = re.search(r"reads there adds ([+−][\d.]+)", sentence)
+    if read and abs(read_number(read[1]) - values[f"answer_reading@1:{task}"]) > ROUNDING:
+        yield f"{read[0]!r} is {values[f'answer_reading@1:{task}']}"
 
 
 def _check_also(
@@ -130,10 +153,15 @@ def _check_also(
         for role in p["roles"]
         if role["head"] == name and role["on"] is not None
     }
-    lead = re.search(r"; seen on (?!random tokens)(.*?), ", sentence)
     left = {on for _, on in stored - named}
-    if named - stored or left != ({lead[1]} if lead is not None else set()):
+    if named - stored or left != {_task_of(sentence)} - {None}:
         yield f"{said!r} and the first sentence name {sorted(named)} of {sorted(stored)}"
+
+
+def _task_of(sentence: str) -> str | None:
+    """The task that a sentence about a role is about."""
+    on = re.search(r"; seen on (?!random tokens)(.*?), ", sentence)
+    return None if on is None else on[1]
 
 
 def _read(path: Path) -> tuple[str, str, str]:

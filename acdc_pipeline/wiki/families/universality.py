@@ -9,7 +9,14 @@ import numpy as np
 from jaxtyping import Float64
 
 from acdc_pipeline.graph.consensus import wilson_interval
-from acdc_pipeline.specs.head_scores import ROLES, SCORES, RoleDefinition, metric_key
+from acdc_pipeline.specs.head_scores import (
+    ROLES,
+    SATURATED,
+    SCORES,
+    Criterion,
+    RoleDefinition,
+    metric_key,
+)
 from acdc_pipeline.wiki.families.find import Family, earlier_checkpoints, group_related
 from acdc_pipeline.wiki.models import HeadIndex, Model
 
@@ -22,9 +29,10 @@ class Universality:
     """The models with at least one head of a kind.
 
     Args:
-        having, lacking: the models in which the kind was looked for.
-        unmeasured: models without the scores or nulls of the kind, or with heads never profiled.
-        groups: number of groups of related models in which it was looked for.
+        having, lacking: the models in which the kind can be told.
+        unmeasured: models without the scores or nulls of the kind, with nulls that reach nearly
+            all there is, or with heads never profiled.
+        groups: number of groups of related models in which it can be told.
         groups_having: groups of which at least half of the models have such a head.
     """
 
@@ -85,7 +93,7 @@ def names_of(role: RoleDefinition) -> frozenset[str]:
 
 
 def is_measured(role: RoleDefinition, model: Model) -> bool:
-    """Return whether a model has the scores of the required criteria, with their nulls.
+    """Return whether a model has the scores of the required criteria, with nulls that leave room.
 
     For a role on prompts: on at least one task to which the role applies.
     """
@@ -96,16 +104,20 @@ def is_measured(role: RoleDefinition, model: Model) -> bool:
     else:
         tasks = tuple(dict.fromkeys(profile.task for profile in model.profiles))
     return any(
-        all(_is_scored(model, c.score, task) for c in role.required if not c.if_measured)
+        all(_is_scored(model, c, task) for c in role.required if not c.if_measured)
         for task in tasks
     )
 
 
-def _is_scored(model: Model, name: str, task: str | None) -> bool:
-    definition = SCORES[name]
-    metric = metric_key(name, task if definition.per == "task" else None)
+def _is_scored(model: Model, criterion: Criterion, task: str | None) -> bool:
+    """Return whether heads can pass a criterion: not where a null reaches nearly all there is."""
+    definition = SCORES[criterion.score]
+    metric = metric_key(criterion.score, task if definition.per == "task" else None)
     score = model.scores.get(metric)
     if score is None or (definition.nulls and metric not in model.nulls):
+        return False
+    bound = definition.high if definition.nulls and criterion.of == "score" else None
+    if bound is not None and model.nulls[metric] >= SATURATED * bound:
         return False
     return bool(np.isfinite(score.values).any())
 

@@ -19,7 +19,7 @@ from acdc_pipeline.wiki.pages.head_examples import (
     span_rows,
 )
 from acdc_pipeline.wiki.pages.head_feeds import find_readers
-from acdc_pipeline.wiki.pages.head_parts import part_rows
+from acdc_pipeline.wiki.pages.head_parts import part_rows, tasks_at_place
 from acdc_pipeline.wiki.pages.head_scores import ScoreTables
 from acdc_pipeline.wiki.pages.head_typical import typical_data
 from acdc_pipeline.wiki.pages.natural import text_summary
@@ -85,6 +85,7 @@ class HeadPage(SectionPage[HeadIndex]):
             "where": span_rows(section, place),
             "partners": partners,
             "parts_of_page": part_rows(section, place, statement, partners, self.readers),
+            "at_places": tasks_at_place(model, place),
             "also": [] if statement.role is None else other_roles(roles, statement.role),
             "patterns": pattern_rows(model, place),
             "snippets": snippet_rows(model, place),

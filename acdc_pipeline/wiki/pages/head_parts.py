@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from acdc_pipeline.heads.habits import lead_place, lead_role
 from acdc_pipeline.heads.roles import HeadRole
-from acdc_pipeline.specs.head_scores import ROLES, parse_metric
+from acdc_pipeline.specs.head_scores import ROLES, metric_key, parse_metric
 from acdc_pipeline.wiki.attribution import Attributed
 from acdc_pipeline.wiki.circuits import find_agreement
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
@@ -21,6 +21,8 @@ from acdc_pipeline.wiki.pages.head_feeds import (
 )
 from acdc_pipeline.wiki.pages.head_typical import text_data
 from acdc_pipeline.wiki.pages.head_why import why_data
+from acdc_pipeline.wiki.pages.measures import measure
+from acdc_pipeline.wiki.pages.removal import describe_place
 from acdc_pipeline.wiki.pages.statement import Statement, describe_role, find_typical
 from acdc_pipeline.wiki.site import Section
 from acdc_pipeline.wiki.span_reading import shown_cut
@@ -58,13 +60,17 @@ def part_rows(
         one = chosen.get(task)
         is_first, is_full = not parts, len(parts) < _FULL_PARTS
         role = _lead_role(model, place, task)
-        is_said = role is None or role == statement.role
+        is_said = role == statement.role
         has_text = one is not None and one.metric != lead and is_full
         row: Data = {
             "task": task,
             "id": "random" if task is None else section.tasks[task].slug,
             "path": None if task is None else _path(section, task),
-            "says": "" if is_said else describe_role(model, place, role).text,
+            "says": _of_place(model, place, task)
+            if role is None
+            else ""
+            if is_said
+            else describe_role(model, place, role).text,
             "text": text_data(model, place, one.metric) if one is not None and has_text else None,
             "fed": _fed(section, task, name, one),
             "why": None
@@ -78,7 +84,7 @@ def part_rows(
 
 
 def _contexts(model: Model, place: HeadIndex, lead: str | None) -> list[str | None]:
-    """Return that of the example, the tasks with a role, those with a circuit with the head.
+    """Return that of the example, tasks with a role or at a place, those whose circuit has it.
 
     None is random tokens, which come last unless the example is from there.
     """
@@ -91,7 +97,26 @@ def _contexts(model: Model, place: HeadIndex, lead: str | None) -> list[str | No
     name = head_name(*place)
     inside = [task for task, (series, *_) in model.circuits.items() if name in series.heads]
     on_tokens = [None] if _lead_role(model, place, None) is not None else []
-    return list(dict.fromkeys([lead, *ranked, *inside, *on_tokens]))
+    at_place = tasks_at_place(model, place)
+    return list(dict.fromkeys([lead, *ranked, *at_place, *inside, *on_tokens]))
+
+
+def tasks_at_place(model: Model, place: HeadIndex) -> list[str]:
+    """Return the tasks on which a head has no role, and looks at a place of the prompts."""
+    held = {role.on for role in model.roles.get(place, ())}
+    tasks = dict.fromkeys(profile.task for profile in model.profiles if profile.task not in held)
+    return sorted(task for task in tasks if describe_place(model, place, task))
+
+
+def _of_place(model: Model, place: HeadIndex, task: str | None) -> str:
+    where = "" if task is None else describe_place(model, place, task)
+    if task is None or not where:
+        return ""
+    read = measure(model, place, metric_key("answer_reading", task), "{signed}")
+    effect = (
+        read and f"; what it reads there adds {read} to the logit of the answer over wrong ones"
+    )
+    return f"Where the answer of {show_name(task, 24)} is given, it looks {where}{effect}."
 
 
 def _lead_role(model: Model, place: HeadIndex, task: str | None) -> HeadRole | None:

@@ -67,7 +67,8 @@ def describe_effects(model: Model, place: HeadIndex, role: HeadRole) -> Effects:
     if role.role == "direct_contributor":
         looked = value_of(model, place, "attention_to_answer", role.on)
         away = ", without looking at it in the prompt"
-        clause = away if looked < READS else _looks_at_place(model, place, role.on)
+        where = describe_place(model, place, role.on)
+        clause = away if looked < READS else f", looking {where}" if where else ""
     if is_small:
         clause += ", but the rest of the model makes up for most of that"
         how = max(lost, key=lambda how: abs(lost[how]))
@@ -86,7 +87,7 @@ def tells_orders(model: Model, task: str | None) -> bool:
     return metric_key(_ORDERS["before"], task) in model.scores
 
 
-def _looks_at_place(model: Model, place: HeadIndex, task: str) -> str:
+def describe_place(model: Model, place: HeadIndex, task: str) -> str:
     """Say that a head looks at a place, which is that of the answer in one order alone.
 
     Empty where it looks at the answer in both orders or in none, or where there is one.
@@ -96,7 +97,7 @@ def _looks_at_place(model: Model, place: HeadIndex, task: str) -> str:
     if not (looked[least] < READS and looked[most] >= _LOOKS):
         return ""
     return (
-        f", looking at it where it comes {most} a wrong one "
+        f"at the answer where it comes {most} a wrong one "
         f"({format_fixed(looked[most])} of its attention) and not where it comes {least} one "
         f"({format_fixed(looked[least])}): at a place, not at the answer"
     )

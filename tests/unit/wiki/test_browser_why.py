@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -68,11 +69,54 @@ def test_table_of_pairs_opens_and_is_read_by_keys_alone(
     assert not [fault for fault in faults if fault["impact"] in ("serious", "critical")]
 
 
+@pytest.mark.parametrize("scheme", ["file", "http"])
+def test_tasks_of_a_head_are_tabs_that_keys_and_addresses_choose(
+    tab: Callable[..., Tab], small_site: Any, scheme: str
+):
+    path = next(
+        p
+        for p in sorted((small_site / "m" / SLUG).glob("a*.html"))
+        if p.read_text().count("<section class=part") > 1
+    )
+    ids = re.findall(r"<section class=part id=(\S+?)>", path.read_text())
+    page = tab(scheme)
+    page.open(f"m/{SLUG}/{path.name}#{ids[-1]}")
+    chosen = page.page.locator("[role=tab][aria-selected=true]")
+    shown = page.page.locator(".part:visible")
+    assert page.page.locator("[role=tab]").count() == len(ids)
+    assert shown.get_attribute("id") == ids[-1]
+    chosen.focus()
+    page.page.keyboard.press("ArrowRight")  # from the last to the first
+    page.page.wait_for_function("id => location.hash === '#' + id", arg=ids[0])
+    assert shown.get_attribute("id") == chosen.get_attribute("aria-controls") == ids[0]
+    assert chosen.evaluate("one => one === document.activeElement")
+    page.page.emulate_media(media="print")
+    assert shown.count() == len(ids)
+    page.page.emulate_media(media="screen")
+    faults = Axe().run(page.page, options={"preload": False}).response["violations"]
+    assert not [fault for fault in faults if fault["impact"] in ("serious", "critical")]
+
+
+def test_search_leads_from_a_task_to_its_page_and_to_heads_with_a_role_on_it(
+    tab: Callable[..., Tab],
+):
+    page = tab("file")
+    page.open("search.html?q=ioi")
+    page.page.locator(".hits tbody tr").first.wait_for()
+    assert page.page.locator(".meant a").first.get_attribute("href") == "t/ioi/index.html"
+    assert page.page.locator(".score-name").inner_text() == "Mean ablation on ioi"
+    roles = page.page.locator(".hits tbody tr td:nth-child(4)").all_inner_texts()
+    has = ["on ioi" in cell for cell in roles]
+    assert has == sorted(has, reverse=True)
+    assert any(has)
+
+
 def test_without_javascript_the_sentence_and_the_bars_are_there(
     tab: Callable[..., Tab], small_site: Any
 ):
     del tab
     page = (small_site / "m" / SLUG / f"{NAME}.html").read_text()
-    section = page[page.index('id="why"') : page.index("</dl>", page.index('id="why"'))]
+    start = page.index("<section class=part")
+    section = page[start : page.index("</dl>", start)]
     assert section.count("<dt>Feeds its ") == 3
     assert "<a href=a0.h0.html>a0.h0</a>" in section

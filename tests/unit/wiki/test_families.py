@@ -184,6 +184,15 @@ def test_a_kind_is_counted_in_models_and_in_groups_of_related_ones(tmp_path: Pat
         assert interval == pytest.approx((expected.low, expected.high), abs=1e-4)
 
 
+def test_a_kind_is_not_missing_where_chance_gives_nearly_all_there_is(tmp_path: Path):
+    site = site_of(tmp_path, [made.profile("zoo:alone", {})])
+    (model,) = site.models
+    for null, is_told in ((0.5, True), (0.96, False)):
+        known = dataclasses.replace(model, nulls={**model.nulls, "induction@1": null})
+        found = universality(ROLES["induction"], [known], ())
+        assert (found.lacking == (known,), found.unmeasured == (known,)) == (is_told, not is_told)
+
+
 def test_declared_family_comes_before_those_that_names_suggest(tmp_path: Path):
     notes = tmp_path / "notes"
     notes.mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,6 +17,7 @@ from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.store import Store, open_store
 from acdc_pipeline.store.errors import StoreError
 from acdc_pipeline.wiki.build import build
+from acdc_pipeline.wiki.output import BUILDING
 from acdc_pipeline.wiki.publish import content
 from acdc_pipeline.wiki.publish import publish as module
 from acdc_pipeline.wiki.publish.git import GitTarget
@@ -202,6 +204,11 @@ def test_places_with_other_files_and_incomplete_sites_are_refused(site: Path, tm
     (site / "about.html").unlink()
     with pytest.raises(InvalidInput, match=r"is incomplete: about\.html is missing"):
         publish(site, StorageTarget(str(tmp_path / "public")))
+    killed = tmp_path / "killed"
+    shutil.copytree(site, killed)
+    (killed / BUILDING).touch()
+    with pytest.raises(InvalidInput, match=rf"is incomplete: {re.escape(BUILDING)} is left"):
+        publish(killed, StorageTarget(str(tmp_path / "c")))
     with pytest.raises(InvalidInput, match="holds no wiki"):
         publish(tmp_path / "mine", StorageTarget(str(tmp_path / "public")))
     with pytest.raises(InvalidInput, match="is a file"):

@@ -10,6 +10,7 @@ from acdc_pipeline.wiki.scores import (
     compute_percentiles,
     definition_of,
     group_by_family,
+    label_metrics,
     merge_scores,
     read_scores,
     sort_metrics,
@@ -110,3 +111,11 @@ def test_percentiles_names_the_lowest_steps_of_signed_scores():
 def test_percentiles_is_silent_where_all_heads_score_alike_or_are_few():
     assert compute_percentiles([np.zeros(500)]).label(0.0) == ""
     assert compute_percentiles([np.arange(10, dtype=float)]).label(9.0) == ""
+
+
+def test_warnings_name_scores_by_their_titles():
+    text = "nulls reach nearly all there is in attention_to_repeat@1:ioi (0.97 of 1), x@2 and y"
+    assert label_metrics(text) == (
+        "nulls reach nearly all there is in “Attention to the repeated name” on ioi (0.97 of 1), "
+        "x@2 and y"
+    )
