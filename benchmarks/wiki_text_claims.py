@@ -39,6 +39,7 @@ _SENTENCE = re.compile(
     r"(rests on .*? with|looks most at .*?:|rests nowhere in particular)"
     r"(?: (\S+\s?%) of its attention)?(?:, where alike would be (\S+\s?%))?"
     r"(?:; its roles explain (\S+\s?%), on (.*?) \(a head that looks everywhere alike: (\S+\s?%)\)"
+    r"(?:, and (\S+\s?%) of what it writes)?"
     r"|, (which is|against) its role|; (it has no role that says where it looks))\."
 )
 
@@ -67,7 +68,7 @@ def check_text_sentence(
     if not said:
         yield "the run on text is not shown"
         return
-    tokens, source, place, rest, flat, share, where, alike, beside, none = said.groups()
+    tokens, source, place, rest, flat, share, where, alike, written, beside, none = said.groups()
     kinds = document["kinds"]
     attention = dict(zip(kinds, document["heads"][name]["attention"], strict=True))
     uniform = dict(zip(kinds, document["uniform"], strict=True))
@@ -88,6 +89,13 @@ def check_text_sentence(
         for number, values in ((share, attention), (alike, uniform)):
             if abs(read_number(number) - sum(values[kind] for kind in looking)) > ROUNDING:
                 yield f"{number} of {sorted(looking)} is {values}"
+        output = document["heads"][name]["output"]
+        if (output is None) != (written is None):
+            yield f"its output is {output}, and it is said to write {written}"
+        elif output is not None:
+            of_kinds = sum(output[kinds.index(kind)] for kind in looking)
+            if abs(read_number(written) - of_kinds) > ROUNDING:
+                yield f"{written} of what it writes is {of_kinds}"
     if not (page.parent / "text" / page.name).exists():
         yield "has no page on text"
 

@@ -106,4 +106,9 @@ def _side_by_side(model: Model, group: list[HeadIndex]) -> Data:
                 ],
             }
         )
-    return {"task": task if any(head["patterns"] for head in heads) else None, "heads": heads}
+    drawn = any(head["patterns"] for head in heads)
+    return {
+        "task": task if drawn else None,
+        "heads": heads,
+        "is_plain": not drawn and not any(head["roles"] for head in heads),
+    }

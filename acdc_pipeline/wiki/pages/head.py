@@ -116,9 +116,10 @@ def _summarize_circuits(section: Section, place: HeadIndex) -> str:
     for task, (series, *_) in circuits.items():
         cut = series.smallest_with_head(head_name(*place))
         if cut is not None:
-            least = find_weakness(series)
-            weak = "" if least is None else f"; faithfulness {format_percent(least)}"
-            inside.append(f"{task} ({_until(series)} {series.describe(cut)}{weak})")
+            least, several = find_weakness(series), series.has_thresholds or len(series.cuts) > 1
+            notes = [f"{_until(series)} {series.describe(cut)}"] if several else []
+            notes += [] if least is None else [f"faithfulness {format_percent(least)}"]
+            inside.append(f"{task} ({'; '.join(notes)})" if notes else task)
     if not inside:
         return f"In no circuit of {join_words(list(circuits))}."
     shown = inside[:_MAX_CIRCUITS]

@@ -147,9 +147,13 @@ def describe(text: TextProfile, found: HeadOnText, roles: Sequence[str]) -> str:
     share = format_percent(sum(found.attention[kind] for kind in looking))
     alike = format_percent(sum(text.uniform[kind] for kind in looking))
     where = join_words([KINDS[kind] for kind in looking])
+    written = ""
+    if found.output is not None:
+        of_output = format_percent(sum(found.output[kind] for kind in looking))
+        written = f", and {of_output} of what it writes"
     return (
         f"{start}; its roles explain {share}, on {where} (a head that looks everywhere alike: "
-        f"{alike})."
+        f"{alike}){written}."
     )
 
 

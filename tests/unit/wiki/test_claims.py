@@ -242,6 +242,17 @@ def test_sentence_on_text_beside_other_shares_is_contradicted(changed: tuple[Pat
     assert contradicted(*changed, "on the first token is 0.5") == {"a0.h3"}
 
 
+def test_share_of_the_output_beside_other_shares_is_contradicted(changed: tuple[Path, Path]):
+    with edit(changed[0], "text.json") as document:
+        looking = {n for n, one in document["heads"].items() if one["output"] is not None}
+        for name in looking:
+            document["heads"][name]["output"] = [5.0 for _ in document["kinds"]]
+    pages = {page.stem: page.read_text() for page in changed[1].glob("m/*/a*.html")}
+    said = {name for name, page in pages.items() if "of what it writes" in page}
+    assert said
+    assert contradicted(*changed) == said & looking
+
+
 def test_text_for_and_against_a_role_are_told_apart(changed: tuple[Path, Path]):
     """`a0.h2` rests on the first token, which is its only role."""
     store, site = changed

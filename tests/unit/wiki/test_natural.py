@@ -44,11 +44,15 @@ def test_sentence_names_what_the_roles_explain():
     found = text.head("a0.h1")
     assert found is not None
     rest, share = (format_percent(found.attention[kind]) for kind in ("first", "previous"))
+    assert found.output is not None
+    written = format_percent(found.output["previous"])
     assert describe(text, found, ["previous_token", "mover", "sink"]) == (
         f"On 174 tokens of novel.txt it rests on <bos> with {rest} of its attention; its roles "
         f"explain {share}, on the token before (a head that looks everywhere alike: "
-        f"{format_percent(0.1)})."
+        f"{format_percent(0.1)}), and {written} of what it writes."
     )
+    silent = replace(found, output=None)
+    assert describe(text, silent, ["previous_token"]).endswith(f"alike: {format_percent(0.1)}).")
     assert describe(text, found, ["sink"]).endswith("which is its role.")
     assert describe(text, found, ["mover"]).endswith("it has no role that says where it looks.")
 
@@ -104,7 +108,7 @@ def test_hostile_texts_are_shown_and_an_added_text_changes_one_model(tmp_path: P
     store.commit(record)
     build(store, out, jobs=1)
     pages = list(out.glob("m/zoo-gpt2-4l-s0/**/*.html"))
-    assert len(pages) == 1 + 2 * 2
+    assert len(pages) == 2 + 2 * 2
     for path in pages:
         assert "<script>alert" not in path.read_text()
         assert "<img" not in path.read_text()
