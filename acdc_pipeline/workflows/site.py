@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.files import write_bytes
 from acdc_pipeline.specs import find_project
 from acdc_pipeline.store import Store
 from acdc_pipeline.wiki.build import Built, build
+from acdc_pipeline.wiki.headvis import find_profiled, headvis_files
 from acdc_pipeline.wiki.notes import notes_folder
 from acdc_pipeline.wiki.publish.content import check_address
 from acdc_pipeline.wiki.publish.git import GitTarget
@@ -50,6 +52,32 @@ def build_site(
         )
     out = default_site_folder() if out is None else out
     return build(store, out, notes=notes or notes_folder(), jobs=jobs, progress=progress)
+
+
+def export_headvis(store: Store, model: str, out: Path) -> int:
+    """Write what a store holds of a model's heads as HeadVis reads it; return how many files.
+
+    Args:
+        out: new or empty folder, which is the folder `data` of HeadVis.
+
+    Raises:
+        InvalidInput: `out` holds files or cannot be written.
+        UnknownName: the store has no profile of the model.
+        StoreError: the store cannot be read.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        fix = "name a new or an empty folder"
+        raise InvalidInput("is no empty folder", where=str(out), field="out", fix=fix)
+    written = 0
+    for path, content in headvis_files(find_profiled(store, model)):
+        try:
+            (out / path).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            why = f"cannot be written: {error.strerror or error}"
+            raise InvalidInput(why, where=str(out), field="out") from error
+        write_bytes(out / path, content)
+        written += 1
+    return written
 
 
 def publish_site(

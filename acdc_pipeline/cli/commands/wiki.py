@@ -117,6 +117,33 @@ def serve_wiki(
         server.serve_forever()
 
 
+@app.command("headvis")
+def write_headvis(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="As the wiki names it.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", help="New or empty folder: the `data` of HeadVis."),
+    ],
+    store: shared.StoreUrl = None,
+    json: shared.Json = False,
+) -> None:
+    """Write a model's heads in the files that HeadVis reads: scores, and stored sequences.
+
+    Sequences are those that acdc heads stored, on prompts and with --text on ordinary text.
+
+    Example: acdc wiki headvis zoo:gpt2-4l-s0 --out headvis/data
+    """
+    from acdc_pipeline.workflows.site import export_headvis
+
+    with shared.naming_options("out", "store"):
+        files = export_headvis(shared.open_store(context), model, out)
+    if json:
+        print_json({"out": str(out), "model": model, "files": files})
+        return
+    print_line(f"{pluralize(files, 'file')} in {relative_path(str(out))}")
+
+
 @app.command("publish")
 def publish_wiki(
     target: Annotated[

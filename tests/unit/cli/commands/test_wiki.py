@@ -114,6 +114,13 @@ def test_wiki_serve_ends_with_130_on_ctrl_c(capsys, store: str, tmp_path: Path):
     assert process.returncode == 130
 
 
+def test_wiki_headvis_names_the_models_that_it_knows(capsys, store: str, tmp_path: Path):
+    acdc(capsys, "wiki", "headvis", "zoo:none", "--out", tmp_path / "data").refuses(
+        "profiled model", "zoo:none"
+    )
+    assert not (tmp_path / "data").exists()
+
+
 def test_wiki_publish_sends_once_and_says_which_hosts_it_fits(
     capsys, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
