@@ -12,12 +12,11 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain
 
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from acdc_pipeline.plotting.scales import THEMES, ScaleKind, ScoreScale, Theme, palette
+from acdc_pipeline.plotting.scales import MISSING, THEMES, ScaleKind, ScoreScale, Theme, palette
 
 _LEVELS = 15
 """Steps of attention above zero."""
@@ -39,9 +38,17 @@ class ThemedPicture:
 def draw_mosaic(
     values: Float64[np.ndarray, "layer head"], scale: ScoreScale, label: str
 ) -> ThemedPicture:
-    """Draw one score of every head, a pixel each; heads without a value are transparent."""
-    cells = np.ascontiguousarray(scale.colour_indices(values).T)
-    light, dark = (_png_uri(cells, _colour_table(theme, scale.kind), b"\x00") for theme in THEMES)
+    """Draw one score of every head, a pixel each; heads without a value are transparent.
+
+    The palette of the pictures has the colours in use.
+    """
+    used, cells = np.unique(scale.colour_indices(values).T, return_inverse=True)
+    cells = cells.reshape(values.T.shape).astype(np.uint8)
+    opacity = b"\x00" if used[0] == MISSING else b""
+    light, dark = (
+        _png_uri(cells, _colour_table(theme, scale.kind)[used].tobytes(), opacity)
+        for theme in THEMES
+    )
     return ThemedPicture(light, dark, label)
 
 
@@ -54,9 +61,9 @@ def draw_attention_mask(weights: UInt8[np.ndarray, "row column"]) -> str:
 
 
 @cache
-def _colour_table(theme: Theme, kind: ScaleKind) -> bytes:
-    """Return the colours of a scale as a PNG has them, the missing one first."""
-    return bytes((0, 0, 0, *chain.from_iterable(palette(theme, kind))))
+def _colour_table(theme: Theme, kind: ScaleKind) -> UInt8[np.ndarray, "colour 3"]:
+    """Return the colours of a scale, the missing one first."""
+    return np.array([(0, 0, 0), *palette(theme, kind)], np.uint8)
 
 
 def _png_uri(
@@ -77,7 +84,7 @@ def _png_uri(
     lines = np.pad(packed, ((0, 0), (1, 0))).tobytes()  # a zero before each row: no filter
     parts = [(b"IHDR", struct.pack(">IIBBBBB", columns, rows, depth, 3 if colours else 0, 0, 0, 0))]
     if colours:
-        parts += [(b"PLTE", colours[: 3 * (most + 1)]), (b"tRNS", opacity[: most + 1])]
+        parts += [(b"PLTE", colours), *([(b"tRNS", opacity)] if opacity else [])]
     parts += [(b"IDAT", zlib.compress(lines, 9)), (b"IEND", b"")]
     chunks = (
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -18,12 +18,13 @@ import pyarrow.parquet as pq
 from acdc_pipeline.store import Figures
 from acdc_pipeline.wiki.circuits import SIZES, CircuitSeries
 from acdc_pipeline.wiki.models import Model
+from acdc_pipeline.wiki.scores import INTERVAL_BITS, round_to_bits
 
 FORMAT = "acdc-pipeline/head-wiki"
 FORMAT_VERSION = 1
 
 _DIGITS = 6
-_INTERVAL_DIGITS = 4
+_INTERVAL_DIGITS = 3
 """Significant digits of the ends of an interval, which are random."""
 _PAGE_DIGITS = 5
 """Significant digits in the script; pages show three."""
@@ -131,7 +132,8 @@ def scores_parquet(model: Model) -> bytes:
         at = np.nonzero(np.isfinite(score.values))
         size = len(at[0])
         row: tuple[Any, ...] = (model.title, model.revision, *at, metric)
-        row += (score.values[at], score.low[at], score.high[at], score.n, score.seed)
+        low, high = (round_to_bits(ends[at], INTERVAL_BITS) for ends in (score.low, score.high))
+        row += (score.values[at], low, high, score.n, score.seed)
         for part, column in zip(parts.values(), row, strict=True):
             # numpy's own strings lose a null character at the end
             kind = object if isinstance(column, str) else None

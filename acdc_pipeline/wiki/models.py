@@ -100,10 +100,11 @@ class Model:
         """The number of cells of its grids in which there is no head."""
         return self.total_heads - len(self.places)
 
-    @property
-    def places(self) -> list[HeadIndex]:
+    @cached_property
+    def places(self) -> tuple[HeadIndex, ...]:
         """Every head, layer by layer."""
-        return [(layer, head) for layer in self.layers_with_heads for head in range(self.n_heads)]
+        heads = range(self.n_heads)
+        return tuple((layer, head) for layer in self.layers_with_heads for head in heads)
 
     @property
     def n_circuits(self) -> int:

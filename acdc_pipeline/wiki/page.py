@@ -143,6 +143,7 @@ def show_prose(words: str) -> Markup:
 
 def _make_visible(value: Any) -> Any:
     """Replace invisible characters in text; leave markup as it is."""
-    if isinstance(value, str) and not isinstance(value, Markup):
+    # of the many texts of a page few are not printable
+    if type(value) is str and not value.isprintable():
         return text.show_line(value)
     return value

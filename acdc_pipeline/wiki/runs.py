@@ -25,7 +25,7 @@ from acdc_pipeline.wiki.natural import TextProfile, check_text_profile, parse_te
 from acdc_pipeline.wiki.output import digest_of
 from acdc_pipeline.wiki.processes import map_in_processes
 from acdc_pipeline.wiki.profile import Profile, check_examples, parse_profile
-from acdc_pipeline.wiki.scores import Score, read_scores
+from acdc_pipeline.wiki.scores import INTERVAL_BITS, Score, read_scores, round_to_bits
 
 MALFORMED = (
     ValueError,
@@ -246,7 +246,11 @@ def summarize(run: Run) -> Run:
     if run.text is not None:
         check_text_profile(run.text)
     scores = {
-        metric: score.map_grids(lambda grid: grid.astype(np.float32).astype(np.float64))
+        metric: replace(
+            score,
+            low=round_to_bits(score.low, INTERVAL_BITS),
+            high=round_to_bits(score.high, INTERVAL_BITS),
+        ).map_grids(lambda grid: grid.astype(np.float32).astype(np.float64))
         for metric, score in run.scores.items()
     }
     return replace(run, scores=scores, profile=profile, text=None)

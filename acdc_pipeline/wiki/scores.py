@@ -36,6 +36,9 @@ EVIDENCE_WORDS: Mapping[str, str] = {
 _DIRECT = {"direct_effect", "copy_attribution", "anti_induction"}
 """Scores by direct logit attribution of the model as it is."""
 
+INTERVAL_BITS = 16
+"""Binary digits of the ends of intervals, which are random: nearly five decimal ones."""
+
 Grid = Float64[np.ndarray, "layer head"]
 
 
@@ -66,6 +69,12 @@ class Score:
         """Return the score with each of its grids changed."""
         grids = {name: change(getattr(self, name)) for name in ("values", "low", "high")}
         return replace(self, **grids)
+
+
+def round_to_bits(values: np.ndarray, bits: int) -> np.ndarray:
+    """Round numbers to so many binary digits; their last bytes are then 0, and compress well."""
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.rint(mantissa * 2**bits), exponent - bits)
 
 
 def read_scores(table: pa.Table) -> dict[str, Score]:

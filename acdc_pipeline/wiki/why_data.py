@@ -46,7 +46,7 @@ def _plain(one: Attributed) -> dict[str, Any]:
         "m": one.metric,
         "q": query,
         "k": key,
-        "s": [round(value, 2) for row in rows for value in row],
+        "s": [round(100 * value) for row in rows for value in row],  # hundredths
         "t": [(at, show_token(text), round(share, 2)) for at, text, share in one.tokens],
         "up": [(show_token(text), round(value, 2)) for text, value in one.raises],
         "down": [(show_token(text), round(value, 2)) for text, value in one.lowers],

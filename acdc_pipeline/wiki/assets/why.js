@@ -29,7 +29,7 @@
 
   function table(data, said) {
     var made = make("table", "heat"), head = made.createTHead().insertRow(), body = made.createTBody();
-    var largest = Math.max.apply(null, data.s.map(Math.abs)) || 1, cells = [];
+    var largest = Math.max.apply(null, data.s.map(Math.abs)) / 100 || 1, cells = [];
     made.setAttribute("role", "grid");
     made.setAttribute("aria-label", "Contributions of pairs of sources; arrow keys choose a pair");
     head.appendChild(make("td", "", "query ↓ key →"));
@@ -39,7 +39,7 @@
       first.scope = "row";
       row.appendChild(first);
       data.k.forEach(function (key, j) {
-        var value = data.s[i * data.k.length + j], cell = row.insertCell();
+        var value = data.s[i * data.k.length + j] / 100, cell = row.insertCell();
         cell.textContent = signed(value);
         cell.tabIndex = cells.length ? -1 : 0;
         cell.className = value < 0 ? "neg" : "";

@@ -111,10 +111,12 @@ def direction_rows(model: Model, place: HeadIndex) -> list[Data]:
 
 def partner_rows(model: Model, place: HeadIndex) -> list[tuple[str, str, float]]:
     """Return slot, earlier head and composition of the heads that its weights read most."""
-    heads = {head_name(*other) for other in model.places if other[0] < place[0]}
     found = next(
         (p for profile in model.profiles if (p := profile.partners(head_name(*place)))), []
     )
+    if not found:
+        return []
+    heads = {head_name(*other) for other in model.places if other[0] < place[0]}
     return [row for row in found if row[1] in heads and row[2] >= _LEAST_COMPOSITION]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from acdc_pipeline.plotting.heatmap import TextMosaic, draw_attention_mask, draw_mosaic
-from acdc_pipeline.plotting.scales import MISSING, STEPS, ScoreScale, palette
+from acdc_pipeline.plotting.scales import STEPS, ScoreScale, palette
 
 
 def chunks(png: bytes) -> dict[bytes, bytes]:
@@ -35,10 +35,16 @@ def test_mosaic_has_the_colours_of_its_theme_and_makes_missing_heads_transparent
     tile = draw_mosaic(values, ScoreScale(0.0, 1.0), "label")
     for uri, theme in ((tile.light, "light"), (tile.dark, "dark")):
         found = picture(uri)
-        assert struct.unpack(">IIBB", found[b"IHDR"][:10]) == (2, 2, 8, 3)
-        assert found[b"PLTE"][3:] == bytes(x for colour in palette(theme, "share") for x in colour)
-        assert found[b"tRNS"] == b"\x00"
-        assert zlib.decompress(found[b"IDAT"]) == bytes((0, 1, STEPS, 0, MISSING, 1))
+        assert struct.unpack(">IIBB", found[b"IHDR"][:10]) == (2, 2, 2, 3)
+        colours = palette(theme, "share")
+        image = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGBA")
+        assert np.asarray(image)[[0, 0, 1], [0, 1, 1], :3].tolist() == [
+            list(colours[0]),
+            list(colours[STEPS - 1]),
+            list(colours[0]),
+        ]
+        assert np.asarray(image)[..., 3].tolist() == [[255, 255], [0, 255]]
+        assert len(found[b"PLTE"]) == 3 * 3
 
 
 def test_attention_mask_rounds_to_sixteen_levels_of_luminance():
@@ -58,8 +64,8 @@ def test_mosaic_has_layers_across_and_heads_down():
     tile = draw_mosaic(values, ScoreScale(0.0, 1.0), "label")
     found = picture(tile.light)
     assert struct.unpack(">II", found[b"IHDR"][:8]) == (3, 2)
-    # the second row is head 1: brightest in layer 0
-    assert zlib.decompress(found[b"IDAT"]) == bytes((0, 1, 1, 1, 0, STEPS, 1, 1))
+    # of two colours, so a bit each; the second row is head 1: brightest in layer 0
+    assert zlib.decompress(found[b"IDAT"]) == bytes((0, 0, 0, 0b10000000))
 
 
 def text_mosaic(values: dict[tuple[int, int], float], high: float) -> TextMosaic:

@@ -87,7 +87,7 @@ def with_a_flipped_bit(data: bytes) -> bytes:
 
 
 def of_another_form(data: bytes) -> bytes:
-    return data.replace(b"wiki-cache 2", b"wiki-cache 9", 1)
+    return data.replace(b"wiki-cache 3", b"wiki-cache 9", 1)
 
 
 def without_an_end(data: bytes) -> bytes:
