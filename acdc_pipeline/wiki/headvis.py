@@ -199,7 +199,8 @@ def _entries(
 ) -> Iterator[tuple[dict[str, Any], int, int, float]]:
     for row in sequences:
         for index, value in zip(row["attention_indices"], row["attention_values"], strict=True):
-            yield row, *divmod(index, row["seq_len"]), value
+            query, key = divmod(index, row["seq_len"])
+            yield row, query, key, value
 
 
 def _distances(sequences: Sequence[dict[str, Any]]) -> dict[str, Any]:
