@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests import real_models, typecheck
+from tests import kept_models, real_models, typecheck
 from tests.support import REPOSITORY
 
 # What a developer has set for daily work, or a CI service for its own logs, must not decide tests.
@@ -54,10 +54,14 @@ gc.disable()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Leave what was imported out of garbage collection, which took a twentieth of the time."""
+    """Leave what was imported out of garbage collection, which took a twentieth of the time.
+
+    What can be shared between tests is known once all of them are imported.
+    """
     gc.collect()
     gc.freeze()
     gc.enable()
+    kept_models.keep_models()
 
 
 _STATUS = pytest.StashKey[int]()

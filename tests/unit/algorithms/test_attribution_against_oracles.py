@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from acdc_pipeline.engine import set_up
-from acdc_pipeline.models import LoadedModel, load_model
+from acdc_pipeline.models import LoadedModel
 from acdc_pipeline.models.bridge import load_bridge
 from acdc_pipeline.specs.names import Ablation, MetricName
-from tests import checkpoints
+from tests import checkpoints, tiny_models
 from tests.every_class.known import load_patching
 from tests.float64 import Float64Throughout
 from tests.oracles.edge_gates import EdgeGates, GatedBridge, GatedNative
@@ -87,14 +87,13 @@ def gated(directory: Path, model: LoadedModel, ablation: str = "corrupted") -> A
     return GatedBridge(bridge, PROMPTS.clean, PROMPTS.corrupted, ablation)
 
 
-def loaded(name: str, folder: Path) -> tuple[LoadedModel, Path]:
-    directory = checkpoints.EVERY[name](folder / name)
-    return load_model(f"dir:{directory}", dtype="float64", device="cpu"), directory
+def loaded(name: str) -> tuple[LoadedModel, Path]:
+    return tiny_models.loaded(name, "float64"), tiny_models.folder(name)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", *checkpoints.NATIVE, *KINDS[1:5]])
-def test_attribution_is_the_derivative_of_a_plain_forward(name: str, tmp_path: Path):
-    model, directory = loaded(name, tmp_path)
+def test_attribution_is_the_derivative_of_a_plain_forward(name: str):
+    model, directory = loaded(name)
     with Float64Throughout() if name in ON_BRIDGE else nullcontext():
         forward = gated(directory, model)
         oracle = EdgeGates(
@@ -105,10 +104,8 @@ def test_attribution_is_the_derivative_of_a_plain_forward(name: str, tmp_path: P
 
 @pytest.mark.parametrize("ablation", ["zero", "mean"])
 @pytest.mark.parametrize("name", ["native-ln-pre-mlp", "gemma2"])
-def test_attribution_under_other_ablations_is_the_derivative_too(
-    name: str, ablation: Ablation, tmp_path: Path
-):
-    model, directory = loaded(name, tmp_path)
+def test_attribution_under_other_ablations_is_the_derivative_too(name: str, ablation: Ablation):
+    model, directory = loaded(name)
     forward = gated(directory, model, ablation)
     oracle = EdgeGates(
         forward, map(str, model.topology.edges), metric_of("logit_diff", torch.empty(0))
@@ -118,10 +115,8 @@ def test_attribution_under_other_ablations_is_the_derivative_too(
 
 @pytest.mark.parametrize("metric", ["kl", "prob_diff", "nll"])
 @pytest.mark.parametrize("name", ["native-ln-pre-mlp", "gemma2"])
-def test_attribution_of_every_metric_is_the_derivative_too(
-    name: str, metric: MetricName, tmp_path: Path
-):
-    model, directory = loaded(name, tmp_path)
+def test_attribution_of_every_metric_is_the_derivative_too(name: str, metric: MetricName):
+    model, directory = loaded(name)
     forward = gated(directory, model)
     edges = [str(edge) for edge in model.topology.edges]
     whole: list[Tensor] = []
@@ -135,23 +130,23 @@ def test_attribution_of_every_metric_is_the_derivative_too(
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_exact_is_what_removing_each_edge_does_to_a_plain_forward(name: str, tmp_path: Path):
-    model, directory = loaded(name, tmp_path)
+def test_exact_is_what_removing_each_edge_does_to_a_plain_forward(name: str):
+    model, directory = loaded(name)
     plain = gated(directory, model)
     ours = scored(model, "exact", metric="kl", memory=1)
-    assert_equal(ours, {str(edge): plain.kl({str(edge)}) for edge in model.topology.edges})
+    edges = [str(edge) for edge in model.topology.edges]
+    effects = plain.kl_of_all([{edge} for edge in edges])
+    assert_equal(ours, dict(zip(edges, effects, strict=True)))
     assert_equal(scored(model, "exact", metric="kl"), ours)
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_node_exact_is_what_removing_each_node_does_to_a_plain_forward(name: str, tmp_path: Path):
-    model, directory = loaded(name, tmp_path)
+def test_node_exact_is_what_removing_each_node_does_to_a_plain_forward(name: str):
+    model, directory = loaded(name)
     plain = gated(directory, model)
-    nodes = {
-        str(node): plain.kl({str(e) for e in model.topology.edges if e.src == node})
-        for node in model.topology.sources
-        if str(node) != "input"
-    }
+    some = [str(node) for node in model.topology.sources if str(node) != "input"]
+    removed = [{str(e) for e in model.topology.edges if str(e.src) == node} for node in some]
+    nodes = dict(zip(some, plain.kl_of_all(removed), strict=True))
     assert_equal(scored(model, "node-exact", metric="kl"), weaker_ends(model, nodes))
 
 
@@ -169,8 +164,8 @@ def weaker_ends(model: LoadedModel, nodes: dict[str, float]) -> dict[str, float]
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_node_attribution_is_the_sum_of_the_scores_of_a_nodes_edges(name: str, tmp_path: Path):
-    model, _ = loaded(name, tmp_path)
+def test_node_attribution_is_the_sum_of_the_scores_of_a_nodes_edges(name: str):
+    model, _ = loaded(name)
     by_edge = scored(model, "eap")
     nodes: dict[str, float] = {}
     for edge in model.topology.edges:
@@ -180,15 +175,16 @@ def test_node_attribution_is_the_sum_of_the_scores_of_a_nodes_edges(name: str, t
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_hisp_is_the_derivative_prompt_by_prompt_within_its_layer(name: str, tmp_path: Path):
-    model, directory = loaded(name, tmp_path)
+def test_hisp_is_the_derivative_prompt_by_prompt_within_its_layer(name: str):
+    model, directory = loaded(name)
     rows = torch.arange(len(PROMPTS))
     right = torch.tensor([token for (token,) in PROMPTS.correct])
     wrong = torch.tensor([token for (token,) in PROMPTS.incorrect])
     nodes: dict[str, float] = {}
+    plain = gated(directory, model)
     for row in rows:
         oracle = EdgeGates(
-            gated(directory, model),
+            plain,
             map(str, model.topology.edges),
             lambda lp, row=row: lp[row, wrong[row]] - lp[row, right[row]],
         )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from acdc_pipeline.models import describe_model, list_zoo, load_model
 from acdc_pipeline.models.zoo import zoo_path
+from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.prompts.split import is_held_out
+from benchmarks.zoo import ship
 from benchmarks.zoo.batches import (
     draw_prompts,
     find_filled_in,
@@ -93,6 +97,23 @@ def test_card_claims_what_reaches_the_bar_and_nothing_else(name: str):
     assert card["training"]["steps"] == find_recipe(name).steps
 
 
+@pytest.fixture(scope="module")
+def prompts_once() -> Iterator[None]:
+    """Prompts of a task are made once for all models whose tokenizers are the same."""
+    made: dict[tuple[Any, ...], PromptSet] = {}
+
+    def prompts_of(task: str, tokenizer: Any, **asked: Any) -> PromptSet:
+        key = (task, tokenizer.backend_tokenizer.to_str(), *sorted(asked.items()))
+        if key not in made:
+            made[key] = task_prompts(task, tokenizer, **asked)
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ship, "task_prompts", prompts_of)
+        yield
+
+
+@pytest.mark.usefixtures("prompts_once")
 @pytest.mark.parametrize("name", [*TRAINED, *EDITS])
 def test_held_out_accuracy_of_fresh_prompts_agrees_with_the_card(name: str):
     logits, tokenizer = load_shipped(zoo_path(name))
