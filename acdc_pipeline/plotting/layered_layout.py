@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right, insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
@@ -125,6 +125,9 @@ def _barycentre(item: _Item, upward: bool) -> tuple[float, float]:
     neighbours = item.down if upward else item.up
     if not neighbours:
         return (float(item.place), 0.0)
+    if len(neighbours) == 1:  # as of every bend
+        other, port = neighbours[0]
+        return (float(other.place), port)
     # Ports decide only between edges of the same two nodes.
     middle = sum(other.place for other, _ in neighbours) / len(neighbours)
     return (middle, sum(port for _, port in neighbours) / len(neighbours))
@@ -151,12 +154,13 @@ def _position(grid: list[list[_Item]]) -> None:
         item.weight = sum(pull for _, _, pull in item.pulls)
     rows: list[tuple[list[_Item], list[float], list[float]]] = []
     for row in grid:
-        steps = [a.half_width + b.half_width for a, b in pairwise(row)]
-        _place(row, separate([0.0] * len(row), [1.0] * len(row), steps))
-        rows.append((row, [item.weight or 1.0 for item in row], steps))
+        steps = (a.half_width + b.half_width for a, b in pairwise(row))
+        offsets = list(accumulate(steps, initial=0.0))
+        _place(row, _pool([0.0] * len(row), [1.0] * len(row), offsets), offsets)
+        rows.append((row, [item.weight or 1.0 for item in row], offsets))
     for sweep in range(_POSITION_SWEEPS):
-        for row, weights, steps in rows if sweep % 2 == 0 else rows[::-1]:
-            _place(row, separate([_target(item) for item in row], weights, steps))
+        for row, weights, offsets in rows if sweep % 2 == 0 else rows[::-1]:
+            _place(row, _pool(map(_target, row), weights, offsets), offsets)
 
 
 def _target(item: _Item) -> float:
@@ -169,9 +173,12 @@ def _target(item: _Item) -> float:
     return total / item.weight
 
 
-def _place(row: list[_Item], xs: Sequence[float]) -> None:
-    for item, x in zip(row, xs, strict=True):
-        item.x = x
+def _place(row: list[_Item], pools: list[_Pool], offsets: list[float]) -> None:
+    at = 0
+    for mean, _, count in pools:
+        for index in range(at, at + count):
+            row[index].x = mean + offsets[index]
+        at += count
 
 
 def separate(
@@ -187,7 +194,21 @@ def separate(
     Closest by weighted least squares, within `low` to `high`, which must have room for all steps.
     """
     offsets = list(accumulate(steps, initial=0.0))
-    pools: list[tuple[float, float, int]] = []  # mean, weight, number of points
+    highest, values = high - offsets[-1], []
+    for mean, _, count in _pool(targets, weights, offsets):
+        values += [min(max(mean, low), highest)] * count
+    return [value + offset for value, offset in zip(values, offsets, strict=True)]
+
+
+_Pool = tuple[float, float, int]
+"""Mean, weight and number of points."""
+
+
+def _pool(
+    targets: Iterable[float], weights: Sequence[float], offsets: Sequence[float]
+) -> list[_Pool]:
+    """Pool neighbours whose targets, less their offsets, are out of order."""
+    pools: list[_Pool] = []
     for target, weight, offset in zip(targets, weights, offsets, strict=True):
         mean, total, count = target - offset, weight, 1
         while pools and pools[-1][0] > mean:
@@ -195,7 +216,4 @@ def separate(
             mean = (mean * total + other * other_total) / (total + other_total)
             total, count = total + other_total, count + other_count
         pools.append((mean, total, count))
-    highest, values = high - offsets[-1], []
-    for mean, _, count in pools:
-        values += [min(max(mean, low), highest)] * count
-    return [value + offset for value, offset in zip(values, offsets, strict=True)]
+    return pools

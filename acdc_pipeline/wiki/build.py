@@ -126,20 +126,34 @@ def _write_site(
         )
         for family in site.families
     }
-    models, written = write_model_files(
-        site, store, out, before, program, templates, jobs, progress, same_scores=same_scores
-    )
-    writer = Writer(out, before.files, dict(models.files), written)
-    shown = replace(site, front=front_data(site, store))
-    for made, (path, content) in enumerate(_site_files(shown, templates), start=1):
-        writer.write(path, content)
-        progress("writing pages", made, 0)
-    # after the lists of roles and scores, which are written by every build
-    if not same_scores or not _keep_score_files(writer):
-        for made, (path, content) in enumerate(_score_files(site, templates), start=1):
+    writer = Writer(out, before.files)
+
+    def write_others() -> None:
+        shown = replace(site, front=front_data(site, store))
+        for made, (path, content) in enumerate(_site_files(shown, templates), start=1):
             writer.write(path, content)
-            progress("comparing models", made, 0)
-        _write_families(site, templates, writer, before, families)
+            progress("writing pages", made, 0)
+        # after the lists of roles and scores, which are written by every build
+        if not same_scores or not _keep_score_files(writer):
+            for made, (path, content) in enumerate(_score_files(site, templates), start=1):
+                writer.write(path, content)
+                progress("comparing models", made, 0)
+            _write_families(site, templates, writer, before, families)
+
+    models, written = write_model_files(
+        site,
+        store,
+        out,
+        before,
+        program,
+        templates,
+        jobs,
+        progress,
+        same_scores=same_scores,
+        meanwhile=write_others,
+    )
+    writer.entries |= models.files
+    writer.written += written
     removed = set(before.files) - set(writer.entries)
     remove_files(out, removed)
     sections = {**models.sections, _SCORES: scores, **families}

@@ -56,11 +56,16 @@ def write_model_files(
     progress: Progress,
     *,
     same_scores: bool,
+    meanwhile: Callable[[], None],
 ) -> tuple[Manifest, int]:
     """Write the files of every model that changed; returns all of them, and the number written.
 
     Where only the nearest heads of heads changed, only the pages of these heads are written.
-    `same_scores` is whether the scores and roles of all models are those of the last build.
+
+    Args:
+        same_scores: whether the scores and roles of all models are those of the last build.
+        meanwhile: writes what other pages need no model's files for; called once, while other
+            processes write models if there are any.
     """
     files_before = before.files_by_section()
     writer = Writer(out, before.files)
@@ -103,9 +108,10 @@ def write_model_files(
     write = partial(_write_batch, out, store.folder)
     results: Iterator[tuple[dict[str, Entry], int, int]]
     if jobs == 1 or len(batches) < 2 or load <= _FEW_HEADS:
+        meanwhile()
         results = (write(batch, templates) for batch in batches)
     else:
-        results = map_in_processes(write, batches, jobs)
+        results = map_in_processes(write, batches, jobs, meanwhile)
     written = done = 0
     for made, models, files in results:
         entries |= made

@@ -43,15 +43,23 @@ def infrequent_gc() -> Iterator[None]:
 
 
 def map_in_processes(
-    function: Callable[[_Item], _Result], items: Sequence[_Item], jobs: int
+    function: Callable[[_Item], _Result],
+    items: Sequence[_Item],
+    jobs: int,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Iterator[_Result]:
-    """Yield the results for `items` as completed. Raises ExecutionFailed if a process is killed."""
+    """Yield the results for `items` as completed. Raises ExecutionFailed if a process is killed.
+
+    `meanwhile` is called in this process once the others have work.
+    """
     # Spawned, not forked: locks held by Arrow's threads would stay locked in a fork.
     with ProcessPoolExecutor(
         min(jobs, len(items)), mp_context=get_context("spawn"), initializer=_start_worker
     ) as pool:
         try:
-            for future in as_completed({pool.submit(function, item) for item in items}):
+            submitted = {pool.submit(function, item) for item in items}
+            meanwhile()
+            for future in as_completed(submitted):
                 yield future.result()
                 del future  # frees its result
         except BrokenProcessPool as error:
