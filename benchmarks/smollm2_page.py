@@ -12,6 +12,7 @@ from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation import mean_pairwise_jaccard
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.specs import MetricName, TaskSpec
+from acdc_pipeline.specs.names import MetricKey
 from acdc_pipeline.store import RunRecord
 from acdc_pipeline.workflows.evaluation import Evaluation
 from benchmarks.measurement import machine
@@ -292,7 +293,7 @@ def _more(names: list[str]) -> str:
     return f" and {len(names) - 12} more" if len(names) > 12 else ""
 
 
-def _faithful(evaluation: Evaluation, metric: MetricName) -> float | None:
+def _faithful(evaluation: Evaluation, metric: MetricKey) -> float | None:
     found = evaluation.metrics.get(metric)
     return None if found is None else found.faithfulness
 
