@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -119,6 +119,8 @@ def load_templates() -> Environment:
         "name": text.show_name,
         "token": text.show_token,
         "words": text.show_words,
+        "items": _list_items,
+        "marked": _mark_pieces,
         "mathml": lambda latex: Markup(re.sub(r"\s+", " ", convert(latex, display="block"))),
         "background": lambda p: Markup(f"--l:url({p.light});--d:url({p.dark})"),
         "cited": cite_sources,
@@ -139,6 +141,30 @@ def show_prose(words: str) -> Markup:
     for index in range(1, len(parts), 2):
         parts[index] = Markup("<code>{}</code>").format(parts[index])
     return Markup("").join(parts)
+
+
+def _list_items(texts: Sequence[str]) -> Markup:
+    """Return texts as items of a list; here, because loops of templates are slow."""
+    # a shown line has no line break
+    shown = str(escape("\n".join(map(text.show_line, texts))))
+    return Markup("<li>" + shown.replace("\n", "<li>")) if texts else Markup("")
+
+
+def _mark_pieces(pieces: Sequence[tuple[str, str, int]]) -> Markup:
+    """Return the pieces of a text, each with its mark (`query`, `key`, both) and shade."""
+    parts = []
+    for piece, mark, shade in pieces:
+        words = escape(text.show_words(piece))
+        if mark == "query":
+            words = f"<mark>{words}</mark>"
+        elif mark == "key":
+            words = f"<u style=--a:{shade}%>{words}</u>"
+        elif mark:
+            words = f"<mark><u>{words}</u></mark>"
+        elif shade:
+            words = f"<i style=--a:{shade}%>{words}</i>"
+        parts.append(words)
+    return Markup("".join(parts))
 
 
 def _make_visible(value: Any) -> Any:
