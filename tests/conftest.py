@@ -60,6 +60,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000)  # models of tests are small
     gc.enable()
     kept_models.keep_models()
 

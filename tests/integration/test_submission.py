@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,7 @@ def test_sweep_whose_driver_was_killed_goes_on_when_it_is_submitted_again(
         found = job_on(head, job)
         assert found is not None
         assert not found.is_over, acdc(capsys, "logs", job).out
+        time.sleep(0.05)  # the cores are for the job
         stored = store.run_ids()
     driver_of(store_url).kill()
     [first] = store.run_ids()

@@ -390,11 +390,9 @@ def test_bar_is_left_out_where_nobody_looks():
 
 
 def test_discover_of_a_stored_run_imports_no_torch(tmp_path: Path):
-    given = f"threshold=0.5, prompts=4, store={str(tmp_path)!r}, progress=None"
-    call = f"discover('induction', 'zoo:attn-2l', {given})"
-    code = f"import sys; from acdc_pipeline import discover; {call}; print('torch' in sys.modules)"
-    said = [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        for _ in range(2)
-    ]
-    assert [one.stdout.strip() for one in said] == ["True", "False"]
+    how: dict[str, Any] = {"threshold": 0.5, "prompts": 4, "store": str(tmp_path)}
+    found = acdc_pipeline.discover("induction", "zoo:attn-2l", **how)
+    call = f"discover('induction', 'zoo:attn-2l', **{how!r}).run_id, 'torch' in sys.modules"
+    code = f"import sys; from acdc_pipeline import discover; print({call})"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == [found.run_id, "False"]

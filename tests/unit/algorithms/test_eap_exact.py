@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from tests.support import REPOSITORY
 REDUNDANT = [name for name in compiled.list_compiled() if len(compiled.alternatives(name)) > 1]
 
 
+@cache
 def bench_of(name: str, n: int = 8, *, spans: bool = False) -> Bench:
     model = load_model(f"zoo:{name}", dtype="float64", device="cpu")
     assert model.tokenizer is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -17,9 +16,8 @@ from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.evaluation import circuit_logprobs, measure, objective_for
 from acdc_pipeline.graph import LOGITS, Circuit
 from acdc_pipeline.graph.search_order import receivers_backwards
-from acdc_pipeline.models import load_model
 from acdc_pipeline.specs import EapIgAcdcMethod
-from tests import checkpoints
+from tests import checkpoints, tiny_models
 from tests.prompt_sets import random_prompts
 from tests.scoring import problem_of
 
@@ -39,10 +37,8 @@ METHOD = EapIgAcdcMethod(
 
 
 @pytest.fixture(params=NAMES)
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
-    directory = checkpoints.EVERY[request.param](tmp_path / request.param)
-    model = load_model(f"dir:{directory}", dtype="float64", device="cpu")
-    return set_up(model.weights, PROMPTS, "corrupted")
+def bench(request: pytest.FixtureRequest) -> Bench:
+    return set_up(tiny_models.weights(request.param), PROMPTS, "corrupted")
 
 
 def screened_by(bench: Bench, method: EapIgAcdcMethod) -> Circuit:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 
@@ -47,6 +49,7 @@ def test_gates_have_gradients_where_they_are_not_clipped():
     assert (log_alpha.grad[~between] == 0).all()
 
 
+@cache
 def bench_of(name: str) -> Bench:
     model = load_model(f"zoo:{name}", dtype="float32", device="cpu")
     assert model.tokenizer is not None

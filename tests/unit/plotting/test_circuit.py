@@ -99,18 +99,15 @@ def test_drawing_is_the_same_bytes_in_another_process():
         "from acdc_pipeline.plotting.circuit import draw_circuit;"
         "sys.stdout.write(draw_circuit(full_gpt2(True), title='t'))"
     )
-    runs = [
-        subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=REPOSITORY,
-            env={"PYTHONHASHSEED": seed},
-            capture_output=True,
-            check=True,
-        ).stdout
-        for seed in ("1", "2")
-    ]
-    assert runs[0] == runs[1]
-    assert runs[0].startswith(b"<svg")
+    there = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        env={"PYTHONHASHSEED": "1"},
+        capture_output=True,
+        check=True,
+    ).stdout
+    assert there == draw_circuit(full_gpt2(True), title="t").encode()
+    assert there.startswith(b"<svg")
 
 
 def test_drawing_of_too_many_edges_takes_the_strongest_and_says_so():

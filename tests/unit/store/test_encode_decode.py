@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import pickle
@@ -62,19 +63,16 @@ def test_record_encodes_to_the_same_bytes_in_another_process():
         "files = encode(records.record());"
         "print(json.dumps({n: hashlib.sha256(d).hexdigest() for n, d in files.items()}))"
     )
-    runs = [
-        subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=REPOSITORY,
-            env={"PYTHONHASHSEED": seed},
-            capture_output=True,
-            check=True,
-            text=True,
-        ).stdout
-        for seed in ("1", "2")
-    ]
-    assert runs[0] == runs[1]
-    assert set(json.loads(runs[0])) == set(encode(RECORD))
+    there = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        env={"PYTHONHASHSEED": "1"},
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    here = {name: hashlib.sha256(data).hexdigest() for name, data in encode(RECORD).items()}
+    assert json.loads(there) == here
 
 
 def test_record_survives_pickling():
