@@ -114,7 +114,11 @@ def test_search_finds_the_heads_of_every_kind_of_query(tab: Callable[..., Tab], 
             value(m, "direct_effect@1:ioi", layer, head) < 0
         ),
         "kind:sink": lambda m, layer, head: has(m, layer, head, "sink"),
-        "task:ioi": lambda m, layer, head: largest_threshold(m, layer, head, "ioi") > 0,
+        # in a circuit of it, or with a role on it
+        "task:ioi": lambda m, layer, head: (
+            largest_threshold(m, layer, head, "ioi") > 0
+            or any(held.on == "ioi" for held in m.roles.get((layer, head), ()))
+        ),
         "ioi>=0.03": lambda m, layer, head: largest_threshold(m, layer, head, "ioi") >= 0.03,
         "sink>0.1 induction<0.2 layer>=1": lambda m, layer, head: (
             value(m, "sink@1", layer, head) > 0.1

@@ -37,7 +37,7 @@ def number(shown: str) -> float:
 
 def is_shown(shown: str, value: float) -> bool:
     """Whether a text is a number with three digits, or four decimals; the last may be rounded."""
-    return np.isclose(number(shown), value, rtol=0.005, atol=0.0001, equal_nan=True)
+    return bool(np.isclose(number(shown), value, rtol=0.005, atol=0.0001, equal_nan=True))
 
 
 def test_table_of_a_model_has_every_score_of_every_head(small_site: Path, model: Model):
