@@ -9,15 +9,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from acdc_pipeline.algorithms.circuit_tests import (
-    GRADIENT_COST,
-    MOST,
-    CircuitTests,
-    Mask,
-    Tested,
-    cost_by_group,
+from acdc_pipeline.algorithms.nested.circuit_tests import MOST, CircuitTests, Tested
+from acdc_pipeline.algorithms.nested.exchanges import exchanged
+from acdc_pipeline.algorithms.nested.forwards import Forwards, Mask
+from acdc_pipeline.algorithms.nested.nests import (
+    TIE,
+    Candidate,
+    Nest,
+    Nests,
+    ranks,
+    score_nest,
+    weigh_sizes,
 )
-from acdc_pipeline.algorithms.nests import TIE, Candidate, Nest, Nests, weigh_sizes
+from acdc_pipeline.algorithms.nested.peeling import peel
 from acdc_pipeline.algorithms.scoring import (
     DetailedScores,
     EdgeScores,
@@ -32,8 +36,15 @@ Values = Float[np.ndarray, " edge"]
 SHARES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 """Sizes of the circuits, as shares of the graph's edges: those of the MIB benchmark."""
 
-GROUP_POINTS, INPUT_POINTS = (0.25, 0.75), (1 / 6, 1 / 2, 5 / 6)
-"""Points of `eap-ig-activations` and of `eap-ig-inputs` at which proposals take gradients."""
+GROUP_POINTS, PATH_POINTS, POINTS_IF_SMALL = (0.5,), 3, 2
+"""Points of `eap-ig-activations` and on the path of the input at which gradients are taken, the
+last in small graphs: in which every edge is closed alone, or whose budget is small."""
+
+ENOUGH = 2.5
+"""A budget is small if it is less than so many times the gradients on the path."""
+
+PEELED_EDGE = 0.05
+"""Forwards for each edge of a circuit that have to be left for it to be peeled."""
 
 POINTS, POINTS_OF_WHOLE = 2, 3
 """Points at which gates are integrated: of a circuit, and of the whole model where that is done."""
@@ -41,9 +52,6 @@ POINTS, POINTS_OF_WHOLE = 2, 3
 POOR = 0.5
 """If the first circuit loses at least this share of what no edges lose, the gates of the whole
 model are integrated."""
-
-EXCHANGES = (1 / 16, 1 / 6)
-"""Shares of a circuit's edges that are exchanged at once."""
 
 MOST_EXCHANGES = 5
 """Exchanges that are tested at once."""
@@ -58,14 +66,17 @@ SINGLE_TESTS = 6.0
 LEAST_BY_GRADIENT = 0.03
 """The share of the edges of the smallest circuit in which gradients are taken."""
 
-ROUND, RESERVE = 14.0, 6.0
-"""Forwards that a step with gradients takes, and that are left for those without."""
+ROUND, RESERVE = 5.0, 6.0
+"""Forwards that a step with gradients takes beside these, and that are left for those without."""
+
+USUAL_POINTS = 5
+"""Points of `eap-ig-activations` that the usual budget pays for."""
 
 
 def eap_exact(problem: ScoringProblem, method: EapExactMethod) -> EdgeScores:
     """The best nest of circuits that attribution proposes, exact tests decide and exchanges mend.
 
-    A nest (`algorithms.nests`) is a circuit of each size, within that of the size before. Its area
+    A nest (`nested.nests`) is a circuit of each size, within that of the size before. Its area
     is the sum of the circuits' losses, weighted as in the trapezoidal sum over sizes: CMD on the
     prompts that are searched, in another unit and down to no edges. The loss is |mean d| + s / √n
     of the differences d from the model over n answers (see `CircuitTests`): a circuit whose metric
@@ -73,26 +84,31 @@ def eap_exact(problem: ScoringProblem, method: EapExactMethod) -> EdgeScores:
     so far is kept:
 
     1. Attribution proposes: of every size the circuits cut (`graph.cut`) from the scores of
-       `eap-ig-activations` and of `eap-ig-inputs` by magnitude, from the sum of both, each divided
-       by its total, and from the former with their sign. Gradients are taken at 2 and 3 points. In
-       graphs so small that closing each edge alone costs at most three times the former, its exact
-       effect takes the place of the former. If
-       the best circuit of the largest size is more than half as bad as no edges, minus the gradient
-       by gates proposes too, the mean over points on the line from closed gates to open ones:
-       integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365) over gates.
-    2. Exact tests re-rank, size by size from the largest. Let C be the circuit of the nest of a
-       size and P that of the size before. The weakest edges of C, by their worth in C (integrated
-       over its gates), are exchanged for those of P outside it whose gates have the largest
-       gradient at C. Several such exchanges are tested. Where every edge of P can be tested alone
-       for few forwards, the exact effects of closing, or opening, each take the place of
-       gradients, again and again while that helps. Smaller circuits within the best of them are
-       cut anew by all rankings so far. Ranking the remaining edges again after each cut is what
-       progressive skeletonization does (de Jorge et al. 2021, arXiv 2006.09081).
+       `eap-ig-inputs` and `conductance` by magnitude, from the former's magnitudes on each prompt,
+       all of the same gradients at 3 points (`path_scores`); from those of `eap-ig-activations`
+       at one point by magnitude and with their sign; and from the sum of all but the third, each
+       divided by its total. In graphs so small that closing each edge alone costs at most three
+       times the latter, its exact effect takes their place. If the best circuit of the largest size
+       is more than half as bad as no edges, minus the gradient by gates proposes too, the mean over
+       points on the line from closed gates to open ones: integrated gradients (Sundararajan et al.
+       2017, arXiv 1703.01365) over gates.
+    2. Size by size from the largest, let C be the circuit of the nest of a size and P that of the
+       size before. Where the budget allows, P is peeled (`peel`): its edges are tested one by one
+       from the output backwards, and those removed that add less to the loss than the edges that C
+       lacks do on average. What is left is cut by the effects of its edges. ACDC does this with the
+       whole model and one threshold; paths that stand in for one another keep one of them.
+    3. Exact tests re-rank. The weakest edges of C, by their worth in C (integrated over its gates),
+       are exchanged for those of P outside it whose gates have the largest gradient at C. Several
+       such exchanges are tested. Where every edge of P can be tested alone for few forwards, the
+       exact effects of closing, or opening, each take the place of gradients, again and again while
+       that helps. Smaller circuits within the best of them are cut anew by all rankings so far.
+       Ranking the remaining edges again after each cut is what progressive skeletonization does (de
+       Jorge et al. 2021, arXiv 2006.09081).
 
     Gradients are taken at the sizes at which the weighted loss is largest, as far as the budget
-    allows; at the others circuits are cut within P by all rankings. A budget too small for both
-    proposals leaves that of `eap-ig-inputs`, which costs the least in deep models. Since the nests
-    of the proposals are among all, no nest found has a larger area than theirs.
+    allows; at the others circuits are cut within P by all rankings. A budget too small for all
+    proposals leaves those of the path, which cost the least in deep models. Since the nests of the
+    proposals are among all, no nest found has a larger area than theirs.
 
     A score is the number of circuits of the nest that have the edge, plus a rank between 0 and 1
     among the edges that leave the nest with it: circuits of all sizes cut from it are nested, and
@@ -103,8 +119,9 @@ def eap_exact(problem: ScoringProblem, method: EapExactMethod) -> EdgeScores:
     Raises:
         InvalidInput: the budget does not pay for the first proposal.
     """
-    least = len(INPUT_POINTS) * GRADIENT_COST
-    budget = method.forwards(problem.topology)
+    forwards = Forwards(problem.bench)
+    least = forwards.along_path(POINTS_IF_SMALL)
+    budget = method.budget or USUAL_POINTS * forwards.gradients_by_group()
     if budget < least:
         raise InvalidInput(
             f"{budget:g} forwards do not pay for a proposal",
@@ -127,6 +144,7 @@ class _Search:
     """What is known of circuits and edges.
 
     Attributes:
+        reserve: forwards that are left for measuring what is returned.
         nests: the circuits that were tested.
         proposals: the rankings made from the whole model, before any exchange.
         worth: what edges are worth in the circuit that was looked at last, 0 outside.
@@ -138,15 +156,25 @@ class _Search:
     def __init__(self, problem: ScoringProblem, budget: float) -> None:
         self.problem, self.topology, self.budget = problem, problem.topology, budget
         self.tests = CircuitTests(problem, budget)
+        self._of_circuit = 1 + self.tests.forwards.of_edges + self.tests.forwards.of_answers
+        self.reserve = self._of_circuit
+        gradient = self.tests.forwards.gradient(apart=True)
+        self._of_exchange = gradient + self.tests.forwards.integral(POINTS, problem.memory)
         n_edges = self.topology.n_edges
         self.sizes = sorted({int(share * n_edges + 1e-9) for share in SHARES} - {0}, reverse=True)
         self.nests = Nests(weigh_sizes(self.sizes, n_edges))
         self.whole: Mask = np.ones(n_edges, dtype=bool)
-        self.worth: Values = self.tests.by_input(INPUT_POINTS)
-        self.history = _share(self.worth)
-        self.proposals = [np.abs(self.worth)]
-        of_groups = len(GROUP_POINTS) * cost_by_group(self.topology)
-        alone = self._close_each(min(self._left(), EXACT_FACTOR * of_groups))
+        forwards = self.tests.forwards
+        self.history: Values = np.zeros(n_edges)
+        of_groups = len(GROUP_POINTS) * forwards.gradients_by_group()
+        few = forwards.along_path(POINTS_IF_SMALL)
+        spare = self._left() - few - RESERVE
+        alone = self._close_each(min(spare, EXACT_FACTOR * of_groups))
+        many = alone is None and budget >= ENOUGH * forwards.along_path(PATH_POINTS)
+        along = self.tests.along_path(PATH_POINTS if many else POINTS_IF_SMALL)
+        self.proposals = [np.abs(along.inputs), np.abs(along.flows), along.magnitudes]
+        for worth in (along.flows, along.inputs):
+            self._learn(worth)
         if alone is not None or self._left() >= of_groups:
             self._learn(self.tests.by_group(GROUP_POINTS) if alone is None else alone)
             self.proposals = [np.abs(self.worth), *self.proposals, self.history]
@@ -159,13 +187,16 @@ class _Search:
         if not self.nests.best():  # the budget pays for no tests, or there are no sizes
             self.problem.advance(1.0)
             return self.proposals[0]
+        self._peel(0, self.whole, self.nests.best())
         self._integrate_if_poor()
         by_gradient = self._sizes_by_gradient()
         for at in range(len(self.sizes)):
             nest = self.nests.best()
+            within = nest[at - 1].tested.mask if at else self.whole
+            if at and self._peel(at, within, nest):
+                nest = self.nests.best()
             if not nest[at].tested.mask.any():  # no path is that short
                 break
-            within = nest[at - 1].tested.mask if at else self.whole
             if self._test_alone(at, within, nest) or (
                 at in by_gradient and self._exchange(at, within, nest)
             ):
@@ -173,7 +204,7 @@ class _Search:
             else:
                 self._fill(at, self._rankings(), within)
             self.problem.advance(min(MOST, self.tests.spent / self.budget))
-        nest = self.nests.best()
+        nest, self.reserve = self.nests.best(), 0.0
         scores = self._settle([self._scores(nest, self.alone), *map(self._scores, [nest, *plain])])
         self.problem.advance(1.0)
         return scores
@@ -196,7 +227,7 @@ class _Search:
             for at, one in enumerate(self.nests.best())
             if self.sizes[at] > LEAST_BY_GRADIENT * n_edges
         }
-        n = int((self.budget - self.tests.spent - RESERVE) / ROUND)
+        n = int((self.budget - self.tests.spent - RESERVE) / (self._of_exchange + ROUND))
         return set(sorted(gain, key=lambda at: -gain[at])[: max(0, n)])
 
     def _integrate_if_poor(self) -> None:
@@ -207,19 +238,50 @@ class _Search:
         (empty,) = self.tests.test([~self.whole])
         if self.nests.best()[0].tested.loss < POOR * empty.loss:
             return
-        if self._left() >= GRADIENT_COST * POINTS_OF_WHOLE:
+        if self._left() >= self.tests.forwards.integral(POINTS_OF_WHOLE, self.problem.memory):
             self._learn(self._integrated(self.whole, POINTS_OF_WHOLE))
             self._fill(0, self._rankings(), self.whole)
 
     def _exchange(self, at: int, within: Mask, nest: Nest) -> bool:
         """Exchange edges by gradients, once; False if that costs too much."""
         best = nest[at].tested
-        if self._left() < GRADIENT_COST * (POINTS + 1):
+        if self._left() < self._of_exchange:
             return False
         self._learn(self._integrated(best.mask, POINTS))
         entering = self.tests.gradient(best)
-        made = self._exchanged(at, best.mask, within, self._rankings(), entering)
+        made = exchanged(
+            self.topology, self.sizes[at], best.mask, within, self._rankings(), entering
+        )
         self._add(at, made[:MOST_EXCHANGES])
+        return True
+
+    def _peel(self, at: int, within: Mask, nest: Nest) -> bool:
+        """Peel the circuit of the size before, if that is affordable; whether it was done.
+
+        What one edge may add to the loss is the mean of what the edges add that the nest removes
+        from one size to the other. Each size has the share of the budget that its weighted loss has
+        among those that follow.
+        """
+        gains = [
+            weight * one.tested.loss for weight, one in zip(self.nests.weights, nest, strict=True)
+        ]
+        n, many = int(within.sum()), int(within.sum()) - self.sizes[at]
+        if many <= 0 or gains[at] <= TIE * sum(gains):
+            return False
+        allowed = self._left() * gains[at] / sum(gains[at:])
+        if n * PEELED_EDGE + self._of_circuit > allowed:
+            return False
+        (around,) = self.tests.test([within])
+        threshold = max(0.0, nest[at].tested.loss - around.loss) / many
+        peeled = peel(self.tests, within, threshold, allowed)
+        if peeled is None:
+            return False
+        order = self.history.copy()
+        if peeled.complete:
+            tested = ~np.isnan(peeled.effects)
+            order[tested] = peeled.effects[tested]
+        order = ranks(order) + np.where(peeled.mask, 2, np.where(within, 1, 0))
+        self._fill(at, [order], within)
         return True
 
     def _test_alone(self, at: int, within: Mask, nest: Nest) -> bool:
@@ -241,7 +303,7 @@ class _Search:
             self.alone[best.mask.tobytes()] = {
                 edge: one for edge, one in zip(edges, tested, strict=True) if best.mask[edge]
             }
-            made = self._exchanged(at, best.mask, within, [worth], worth)
+            made = exchanged(self.topology, self.sizes[at], best.mask, within, [worth], worth)
             new = min([best, *self._add(at, made)], key=lambda one: one.loss)
             if new is best:
                 break
@@ -263,7 +325,7 @@ class _Search:
         A cut may exceed a size by several edges and be replaced by another, so that the nest is
         cut and measured again.
         """
-        best, least = self.proposals[0], np.inf
+        best, least = scores[0], np.inf
         for made in scores:
             found = self._test(cut_masks(self.topology, made, self.sizes, "signed"))
             if len(found) == len(self.sizes):
@@ -287,21 +349,7 @@ class _Search:
         return out
 
     def _scores(self, nest: Nest, alone: Mapping[bytes, Mapping[int, Tested]] = {}) -> Values:
-        """How many circuits of a nest have an edge, and its rank among those in as many.
-
-        Args:
-            alone: as the attribute; where edges leave a circuit in it, they are ranked by the loss
-                of the circuit without each, else by the order that the smaller one was cut by.
-        """
-        scores, within = np.zeros(len(self.whole)), self.whole
-        orders = [one.order for one in nest] + [self.history]
-        for number, order in enumerate(orders):
-            scores[within] = number + _ranks(order[within])
-            if without := alone.get(within.tobytes()):
-                losses = np.array([one.loss for one in without.values()])
-                scores[list(without)] = number + _ranks(losses)
-            within = nest[number].tested.mask if number < len(nest) else within
-        return scores
+        return score_nest(nest, self.history, alone)
 
     def _learn(self, worth: Values) -> None:
         self.worth, self.history = worth, self.history + _share(worth)
@@ -330,26 +378,6 @@ class _Search:
             self.nests.add(at, one, order)
         return tested
 
-    def _exchanged(
-        self, at: int, mask: Mask, within: Mask, leaving: Sequence[Values], entering: Values
-    ) -> list[tuple[Mask, Values]]:
-        """Circuits in which the last members by a ranking give way to the best other edges."""
-        size, members, others = self.sizes[at], mask.nonzero()[0], (within & ~mask).nonzero()[0]
-        best_first = others[np.argsort(-entering[others], kind="stable")]
-        out: dict[bytes, tuple[Mask, Values]] = {}
-        for ranking in leaving:
-            for count in sorted({max(1, int(share * size)) for share in EXCHANGES}):
-                order = np.zeros(len(mask))
-                order[best_first] = np.linspace(1, 0, len(best_first))
-                order[best_first[:count]] += 1
-                order[members] = 3 + _ranks(ranking[members])
-                order[members[np.argsort(ranking[members], kind="stable")[:count]]] = -1
-                inside = np.where(within, order, np.nan)
-                (made,) = cut_masks(self.topology, inside, [size], "signed")
-                out.setdefault(made.tobytes(), (made, order))
-        out.pop(mask.tobytes(), None)
-        return list(out.values())
-
     def _integrated(self, mask: Mask, points: int) -> Values:
         return self.tests.integrated(mask, [(i + 0.5) / points for i in range(points)])
 
@@ -362,7 +390,7 @@ class _Search:
         return self.tests.test(masks[:n])
 
     def _left(self) -> float:
-        return self.budget - self.tests.spent
+        return self.budget - self.tests.spent - self.reserve
 
 
 def _flipped(mask: Mask, edge: int) -> Mask:
@@ -375,10 +403,3 @@ def _share(worth: Values) -> Values:
     """The magnitudes, 1 in total."""
     total = np.abs(worth).sum()
     return np.abs(worth) / total if total > 0 else np.zeros_like(worth)
-
-
-def _ranks(values: Float[np.ndarray, " some"]) -> Float[np.ndarray, " some"]:
-    """Ranks between 0 and 1. Differences below the ninth digit of the largest are ties."""
-    largest = np.abs(values).max(initial=0.0)
-    rounded = np.round(values / largest, 9) if largest > 0 else values
-    return np.argsort(np.argsort(rounded, kind="stable"), kind="stable") / (len(values) + 1)

@@ -67,7 +67,7 @@ def edge_gate_gradient(
         run = EdgeGated(bench.weights, bench.ablated[:, chosen], gates, _spans_of(bench, chosen))
         return run.final(embed(bench.weights, bench.prompts.clean[chosen])), run.backward
 
-    return gradient_by_gates(bench, objective, forward, _prompts_that_fit(bench, memory))
+    return gradient_by_gates(bench, objective, forward, prompts_that_fit(bench, memory))
 
 
 def edge_gate_gradient_from(
@@ -83,7 +83,7 @@ def edge_gate_gradient_from(
     Args:
         at_answers: that gradient, at the answers.
     """
-    layout, at_once = bench.layout, _prompts_that_fit(bench, memory)
+    layout, at_once = bench.layout, prompts_that_fit(bench, memory)
     at_final = bench.ablated.new_zeros(layout.batch * layout.pos, bench.weights.d_model)
     at_final.index_add_(0, layout.answer_index, at_answers)
     at_final = at_final.view(layout.batch, layout.pos, -1)
@@ -125,7 +125,7 @@ def circuit_gradient(
         run = EdgeGated(bench.weights, ablated, present, spans, steps)
         return run.final(ablated[0] + share * (clean - ablated[0])), run.backward
 
-    return gradient_by_gates(bench, objective, forward, _prompts_that_fit(bench, memory))
+    return gradient_by_gates(bench, objective, forward, prompts_that_fit(bench, memory))
 
 
 class EdgeGated(ReceiverForward):
@@ -307,7 +307,7 @@ def gradient_by_gates(
         return reduce(torch.add, parts, bench.ablated.new_zeros(()))
 
 
-def _prompts_that_fit(bench: Bench, memory: int) -> int:
+def prompts_that_fit(bench: Bench, memory: int) -> int:
     """How many prompts' activations fit into `memory` bytes; at least one.
 
     Counts the change, step and gradient of every source, the input of every receiver, and for one

@@ -25,7 +25,12 @@ class ModelSearch(Search[Batch]):
 
     Args:
         memory: bytes for what is in addition to the outputs of all sources.
+
+    Attributes:
+        multiply_adds: those of products with weights, of all states so far, see `CountedWork`.
     """
+
+    multiply_adds = 0
 
     def __init__(
         self,

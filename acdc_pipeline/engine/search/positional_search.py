@@ -117,6 +117,7 @@ class PositionalSearch(ChangeSearch[PositionalBatch]):
         batch = PositionalBatch(receiver, delta, changes)
         final = self._propagate(batch)
         self.speculation.overhead = batch.overhead
+        self.multiply_adds += batch.multiply_adds
         return final, batch
 
     def _propagate(self, batch: PositionalBatch) -> Float[Tensor, "state answer d_model"]:

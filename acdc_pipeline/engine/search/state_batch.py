@@ -108,6 +108,10 @@ class OutputChanges:
 class CountedWork:
     """A batch of states whose work is counted, never timed.
 
+    Attributes:
+        multiply_adds: of products with weights, but for those of queries with keys and of patterns
+            with values.
+
     How states are batched must depend on the run alone, or rounding would differ between machines
     and between repetitions.
     """
@@ -115,18 +119,18 @@ class CountedWork:
     def __init__(self, n_states: int, device: torch.device) -> None:
         self.n_states = n_states
         self._fixed_work = _FIXED_WORK.get(device.type, _FIXED_WORK_ELSEWHERE)
-        self._multiply_adds = self._weights_read = 0
+        self.multiply_adds = self._weights_read = 0
 
     def count_product(self, rows_per_state: int, weights: int) -> None:
         """Count the product of that many rows of every state with that many weights."""
-        self._multiply_adds += self.n_states * rows_per_state * weights
+        self.multiply_adds += self.n_states * rows_per_state * weights
         self._weights_read += weights
 
     @property
     def overhead(self) -> float:
         """The fixed cost of the batch in units of one state; inf if states cost nothing."""
         fixed = self._fixed_work + _WORK_PER_WEIGHT_READ * self._weights_read
-        return inf if self._multiply_adds == 0 else fixed * self.n_states / self._multiply_adds
+        return inf if self.multiply_adds == 0 else fixed * self.n_states / self.multiply_adds
 
 
 class StateBatch(CountedWork):

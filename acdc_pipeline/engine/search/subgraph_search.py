@@ -89,6 +89,7 @@ class SubgraphSearch(ChangeSearch[StateBatch]):
         batch = StateBatch(receiver, delta, capacity, self.layout, self.scratch)
         final = self._propagate(batch)
         self.speculation.overhead = batch.overhead
+        self.multiply_adds += batch.multiply_adds
         return final, batch
 
     def _propagate(self, batch: StateBatch) -> Float[Tensor, "state answer d_model"]:

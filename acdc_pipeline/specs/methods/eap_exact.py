@@ -7,13 +7,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from acdc_pipeline.graph.topology import Topology
 from acdc_pipeline.specs.methods.base import NO_GRADIENT, Default
 from acdc_pipeline.specs.methods.scored import ScoredMethod
 from acdc_pipeline.specs.names import MetricKey, Rank
-
-ATTENTION_ONLY = 0.95
-"""What keeping edges apart adds to a forward weighs more without MLPs: the budget is smaller."""
 
 
 class EapExactMethod(ScoredMethod):
@@ -21,10 +17,10 @@ class EapExactMethod(ScoredMethod):
 
     Args:
         budget: the most that may be spent, in forwards of the model; a backward counts as two.
-            None means what `eap-ig-activations` costs, see `forwards`.
+            None means what `eap-ig-activations` costs.
     """
 
-    VERSION: ClassVar[int] = 3
+    VERSION: ClassVar[int] = 4
     SCORE: ClassVar[str] = (
         "circuits of the nest that have it, plus a rank for {metric} among edges in as many"
     )
@@ -37,18 +33,3 @@ class EapExactMethod(ScoredMethod):
     @property
     def ranking(self) -> Rank:
         return "signed"
-
-    def forwards(self, topology: Topology) -> float:
-        """The budget: half of the three forwards for each point and group of `eap-ig-activations`.
-
-        Each of its groups (`input`, the heads, the mixer and the MLP of each layer) has five
-        points, each with a forward and a backward of what follows the group: half of the model, on
-        average, and half a layer less for each where the parts of a layer are parallel, which is
-        one group less in all. Without MLPs it is `ATTENTION_ONLY` of that.
-        """
-        if self.budget is not None:
-            return self.budget
-        layers = range(topology.n_layers)
-        groups = sum(len(topology.parts(layer)) for layer in layers) + (not topology.parallel)
-        share = 1.0 if any(topology.mlp_nodes(layer) for layer in layers) else ATTENTION_ONLY
-        return share * groups * 5 * 3 / 2

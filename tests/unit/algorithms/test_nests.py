@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from acdc_pipeline.algorithms import circuit_tests
-from acdc_pipeline.algorithms.nests import Nests, weigh_sizes
+from acdc_pipeline.algorithms.nested import circuit_tests
+from acdc_pipeline.algorithms.nested.nests import Nests, weigh_sizes
 
 
 def measured(mask: circuit_tests.Mask, loss: float) -> circuit_tests.Tested:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from acdc_pipeline.algorithms.circuit_tests import Mask, Tested
+from acdc_pipeline.algorithms.nested.circuit_tests import Tested
+from acdc_pipeline.algorithms.nested.forwards import Mask
 
 Nest = tuple["Candidate", ...]
 
@@ -87,6 +88,36 @@ def weigh_sizes(sizes: Sequence[int], n_edges: int) -> list[float]:
     """
     ends = [n_edges, *sizes, 0]
     return [(ends[at] - ends[at + 2]) / 2 / n_edges for at in range(len(sizes))]
+
+
+def score_nest(
+    nest: Nest,
+    last: Float[np.ndarray, " edge"],
+    alone: Mapping[bytes, Mapping[int, Tested]],
+) -> Float[np.ndarray, " edge"]:
+    """How many circuits of a nest have an edge, and its rank among those in as many.
+
+    Args:
+        last: the order of the edges of the smallest circuit.
+        alone: of some circuits, by the bytes of their masks, the circuits without single edges:
+            where edges leave such a circuit, they are ranked by the loss without each, else by the
+            order that the smaller one was cut by.
+    """
+    scores, within = np.zeros(len(last)), np.ones(len(last), dtype=bool)
+    for number, order in enumerate([*(one.order for one in nest), last]):
+        scores[within] = number + ranks(order[within])
+        if without := alone.get(within.tobytes()):
+            losses = np.array([one.loss for one in without.values()])
+            scores[list(without)] = number + ranks(losses)
+        within = nest[number].tested.mask if number < len(nest) else within
+    return scores
+
+
+def ranks(values: Float[np.ndarray, " some"]) -> Float[np.ndarray, " some"]:
+    """Ranks from 0, below 1. Differences below the ninth digit of the largest are ties."""
+    largest = np.abs(values).max(initial=0.0)
+    rounded = np.round(values / largest, 9) if largest > 0 else values
+    return np.argsort(np.argsort(rounded, kind="stable"), kind="stable") / (len(values) + 1)
 
 
 def _last_of_least(nests: Sequence[tuple[float, Nest]], slack: float) -> tuple[float, Nest]:

@@ -8,26 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from acdc_pipeline.algorithms.eap import attribute_by_group, source_groups
-from acdc_pipeline.algorithms.edge_attribution import EdgeAttribution
+from acdc_pipeline.algorithms.eap import attribute_by_group
+from acdc_pipeline.algorithms.nested.forwards import Forwards, Mask
+from acdc_pipeline.algorithms.nested.path_scores import PathScores, path_scores
 from acdc_pipeline.algorithms.scoring import ScoringProblem, scale_progress
 from acdc_pipeline.engine.circuit_forward import run_circuits_to_answers
-from acdc_pipeline.engine.forward import run_streams
 from acdc_pipeline.engine.gradients.gates import edge_gate_gradient, edge_gate_gradient_from
 from acdc_pipeline.engine.gradients.receiver_gradients import backpropagate
 from acdc_pipeline.engine.objectives import KlObjective, LogprobObjective, mean_over_answers
-from acdc_pipeline.engine.shared_outputs import identify_outputs
-from acdc_pipeline.graph import Node
 from acdc_pipeline.graph.cut import score_array
 from acdc_pipeline.graph.topology import Topology
-
-Mask = Bool[np.ndarray, " edge"]
-
-GRADIENT_COST = 3.0
-"""One forward and one backward, which counts as two."""
 
 MOST = 0.99
 """The most that is reported as done before the end."""
@@ -63,9 +56,7 @@ class CircuitTests:
     standard deviation: the distance on other prompts of the same draw, should their mean differ by
     one standard error.
 
-    The unit of cost is a forward of the whole model on all prompts. A circuit costs the share of
-    the sources whose outputs it needs and no circuit tested with it has computed; a gradient costs
-    3, or the share of it that follows the sources that are changed.
+    The unit of cost is a forward of the whole model on all prompts, see `Forwards`.
 
     Args:
         problem: whose `advance` is called with the share of `budget` that gradients of the whole
@@ -73,13 +64,14 @@ class CircuitTests:
         budget: forwards, all that is to be spent; what exceeds it is not refused.
 
     Attributes:
+        forwards: what everything costs.
         spent: forwards so far.
     """
 
     def __init__(self, problem: ScoringProblem, budget: float = math.inf) -> None:
         self.problem, self.bench, self.budget = problem, problem.bench, budget
         self.topology: Topology = problem.topology
-        self.spent = 0.0
+        self.forwards, self.spent = Forwards(problem.bench), 0.0
         self._known: dict[bytes, Tested] = {}
         whole = self.bench.layout.at_answers(self.bench.clean.final.flatten(0, 1))[None]
         assert isinstance(problem.objective, KlObjective | LogprobObjective)
@@ -97,23 +89,20 @@ class CircuitTests:
         variance = mean_over_answers((apart - mean[:, None]) ** 2, weight)
         return mean, mean.abs() + (variance / apart.shape[1] + _LEAST_VARIANCE).sqrt()
 
+    def loss_of(self, final: Float[Tensor, "state answer d_model"]) -> Float[Tensor, " state"]:
+        """The loss of circuits with these final streams."""
+        return self._loss(self._exact.per_answer(final))[1]
+
     def cost(self, masks: Sequence[Mask]) -> float:
         """The forwards that `test` of these circuits takes."""
         new = self._new(masks)
         batches = [new[i : i + _AT_ONCE] for i in range(0, len(new), _AT_ONCE)]
-        return sum((self._cost(batch) for batch in batches), 0.0)
+        return sum((self.forwards.circuits(batch) for batch in batches), 0.0)
 
     def _new(self, masks: Sequence[Mask]) -> list[Mask]:
         """Those that were not measured before, each once."""
         once = {mask.tobytes(): mask for mask in masks}
         return [mask for key, mask in once.items() if key not in self._known]
-
-    def _cost(self, masks: Sequence[Mask]) -> float:
-        weights = self.bench.weights.without_one_span
-        if weights.spans is not None:
-            return float(len(masks))
-        ids = identify_outputs(weights, masks)
-        return len(np.unique(ids[ids >= 0])) / len(self.topology.sources)
 
     def test(self, masks: Sequence[Mask]) -> list[Tested]:
         """Measure circuits; those measured before cost nothing."""
@@ -138,7 +127,7 @@ class CircuitTests:
 
         For an edge outside the circuit it is what is lost by not opening it.
         """
-        self.spent += GRADIENT_COST
+        self.spent += self.forwards.gradient(apart=True)
         gates = torch.from_numpy(tested.mask).to(self.bench.ablated)
         at_answers = backpropagate(
             lambda final: self._loss(self._differentiable.per_answer(final[None]))[1].sum(),
@@ -152,8 +141,8 @@ class CircuitTests:
         """Minus the mean gradient of M by the gates, at `points` times the gates of a circuit."""
         total = np.zeros(len(mask))
         gates = torch.from_numpy(mask).to(self.bench.ablated)
+        self.spent += self.forwards.integral(len(points), self.problem.memory)
         for point in points:
-            self.spent += GRADIENT_COST
             gradient = edge_gate_gradient(
                 self.bench, self._differentiable, point * gates, self.problem.memory
             )
@@ -162,35 +151,15 @@ class CircuitTests:
 
     def by_group(self, points: Sequence[float]) -> Float[np.ndarray, " edge"]:
         """The scores of `eap_ig_activations` with the mean gradient over `points`."""
-        part = self._part(len(points) * cost_by_group(self.topology))
+        part = self._part(len(points) * self.forwards.gradients_by_group())
         return score_array(self.topology, attribute_by_group(part, points))
 
-    def by_input(self, points: Sequence[float]) -> Float[np.ndarray, " edge"]:
-        """The scores of `eap_ig_inputs` with the mean gradient over `points`."""
-        part = self._part(len(points) * GRADIENT_COST)
-        attribution = EdgeAttribution(part, points=len(points))
-        clean, ablated = self.bench.clean.outputs[0], self.bench.ablated[0]
-        for point in points:
-            attribution.add(run_streams(self.bench.weights, ablated + point * (clean - ablated)))
-        return score_array(self.topology, attribution.scores())
+    def along_path(self, points: int) -> PathScores:
+        """The scores of `path_scores`."""
+        return path_scores(self._part(self.forwards.along_path(points)), points)
 
     def _part(self, cost: float) -> ScoringProblem:
         """The problem as the part of the work that the next `cost` forwards are."""
         begin, self.spent = self.spent, self.spent + cost
         ends = (min(MOST, spent / self.budget) for spent in (begin, self.spent))
         return scale_progress(self.problem, *ends)
-
-
-def cost_by_group(topology: Topology) -> float:
-    """The forwards of one point of `eap_ig_activations`: of each group, what follows it."""
-    n_sources = len(topology.sources)
-    index = {node: i for i, node in enumerate(topology.sources)}
-    layers = [topology.first_source(layer) for layer in range(topology.n_layers + 1)]
-
-    def follow(group: tuple[Node, ...]) -> int:
-        last = index[group[-1]]
-        if topology.parallel and last:  # the parts of a layer do not read one another
-            return n_sources - min(first for first in layers if first > last)
-        return n_sources - 1 - last
-
-    return GRADIENT_COST * sum(map(follow, source_groups(topology))) / n_sources
