@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,8 +40,9 @@ GROUP_POINTS, PATH_POINTS, POINTS_IF_SMALL = (0.5,), 3, 2
 """Points of `eap-ig-activations` and on the path of the input at which gradients are taken, the
 last in small graphs: in which every edge is closed alone, or whose budget is small."""
 
-ENOUGH = 2.5
-"""A budget is small if it is less than so many times the gradients on the path."""
+ENOUGH, SPARE = 2.5, 3.0
+"""A budget is small if it is less than so many times the gradients on the path; so many circuits
+have to be left for after closing each edge alone."""
 
 PEELED_EDGE = 0.05
 """Forwards for each edge of a circuit that have to be left for it to be peeled."""
@@ -69,8 +70,9 @@ LEAST_BY_GRADIENT = 0.03
 ROUND, RESERVE = 5.0, 6.0
 """Forwards that a step with gradients takes beside these, and that are left for those without."""
 
-USUAL_POINTS = 5
-"""Points of `eap-ig-activations` that the usual budget pays for."""
+USUAL_POINTS = 0.97 * 5
+"""Points of `eap-ig-activations` that the usual budget pays for: its five, but for what the count
+of forwards may be off."""
 
 
 def eap_exact(problem: ScoringProblem, method: EapExactMethod) -> EdgeScores:
@@ -168,7 +170,7 @@ class _Search:
         self.history: Values = np.zeros(n_edges)
         of_groups = len(GROUP_POINTS) * forwards.gradients_by_group()
         few = forwards.along_path(POINTS_IF_SMALL)
-        spare = self._left() - few - RESERVE
+        spare = self._left() - few - SPARE * self._of_circuit
         alone = self._close_each(min(spare, EXACT_FACTOR * of_groups))
         many = alone is None and budget >= ENOUGH * forwards.along_path(PATH_POINTS)
         along = self.tests.along_path(PATH_POINTS if many else POINTS_IF_SMALL)
@@ -205,7 +207,8 @@ class _Search:
                 self._fill(at, self._rankings(), within)
             self.problem.advance(min(MOST, self.tests.spent / self.budget))
         nest, self.reserve = self.nests.best(), 0.0
-        scores = self._settle([self._scores(nest, self.alone), *map(self._scores, [nest, *plain])])
+        made = [score_nest(one, self.history, {}) for one in (nest, *plain)]
+        scores = self._settle([score_nest(nest, self.history, self.alone), *made])
         self.problem.advance(1.0)
         return scores
 
@@ -222,11 +225,9 @@ class _Search:
     def _sizes_by_gradient(self) -> set[int]:
         """Where gradients are worth most: as many sizes, by index, as the budget pays for."""
         n_edges = self.topology.n_edges
-        gain = {
-            at: self.nests.weights[at] * one.tested.loss
-            for at, one in enumerate(self.nests.best())
-            if self.sizes[at] > LEAST_BY_GRADIENT * n_edges
-        }
+        best, weights = self.nests.best(), self.nests.weights
+        large = [at for at in range(len(best)) if self.sizes[at] > LEAST_BY_GRADIENT * n_edges]
+        gain = {at: weights[at] * best[at].tested.loss for at in large}
         n = int((self.budget - self.tests.spent - RESERVE) / (self._of_exchange + ROUND))
         return set(sorted(gain, key=lambda at: -gain[at])[: max(0, n)])
 
@@ -262,9 +263,8 @@ class _Search:
         from one size to the other. Each size has the share of the budget that its weighted loss has
         among those that follow.
         """
-        gains = [
-            weight * one.tested.loss for weight, one in zip(self.nests.weights, nest, strict=True)
-        ]
+        weights = self.nests.weights
+        gains = [weights[i] * one.tested.loss for i, one in enumerate(nest)]
         n, many = int(within.sum()), int(within.sum()) - self.sizes[at]
         if many <= 0 or gains[at] <= TIE * sum(gains):
             return False
@@ -317,7 +317,7 @@ class _Search:
         made = [one.tested for one in self.nests.candidates(at, within)]
         best = min(made, key=lambda one: one.loss)
         for mask in (best.mask, nest[at].tested.mask):
-            self._fill(at + 1, [self._scores(nest), *self._rankings()], mask)
+            self._fill(at + 1, [score_nest(nest, self.history, {}), *self._rankings()], mask)
 
     def _settle(self, scores: Sequence[Values]) -> Values:
         """The first scores whose nest, as it is cut from them, has the least area.
@@ -347,9 +347,6 @@ class _Search:
                 found["effects"] = {str(names[edge]): of.value - one.value for edge, of in without}
             out.append(found)
         return out
-
-    def _scores(self, nest: Nest, alone: Mapping[bytes, Mapping[int, Tested]] = {}) -> Values:
-        return score_nest(nest, self.history, alone)
 
     def _learn(self, worth: Values) -> None:
         self.worth, self.history = worth, self.history + _share(worth)

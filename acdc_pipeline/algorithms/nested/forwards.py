@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from acdc_pipeline.algorithms.eap import source_groups
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.engine.gradients.gates import prompts_that_fit
+from acdc_pipeline.engine.layout import reads_every_row
 from acdc_pipeline.engine.shared_outputs import identify_outputs
 from acdc_pipeline.graph import LOGITS, SLOTS, Node, Receiver, Topology
 from acdc_pipeline.models.weights import Attention
@@ -30,12 +31,13 @@ class Forwards:
     mixture of values, of an MLP or a mixer its weights, of an edge the width of the stream, for it
     is one entry of a matrix from what is written to what is read where edges are kept apart, and of
     an answer the logits over the vocabulary. A forward of the whole model reads one stream and has
-    no edges. As every prompt is counted at full length and every output at every position, what is
-    computed costs this at most.
+    no edges. Circuits are computed at the answers alone in the last layer, but for what queries
+    there read; prompts are counted at full length.
 
     Attributes:
         multiply_adds: of one forward, those of all prompts.
         of_source: what each source costs; 1 in total, but for the logits.
+        in_circuit: the same where what follows is needed at the answers alone.
         of_edges: what reading all edges apart costs, once.
         of_answers: what the logits of all answers cost.
     """
@@ -44,6 +46,7 @@ class Forwards:
         self.bench, self.weights = bench, bench.weights.without_one_span
         self.topology: Topology = self.weights.topology
         layout, work = bench.layout, np.zeros(len(self.topology.sources))
+        self.at_answers = min(1.0, len(layout.answer_row) / layout.batch / layout.pos)
         for layer, block in enumerate(self.weights.shapes):
             at, mlps = self.topology.head_sources(layer), self.topology.mlp_sources(layer)
             if block.attn is not None:
@@ -57,6 +60,14 @@ class Forwards:
         total = work.sum() + answers / 2  # of the two runs of a bench, one has logits
         self.multiply_adds = total * layout.batch * layout.pos
         self.of_source: Float[np.ndarray, " src"] = work / total
+        self.in_circuit = self.of_source.copy()
+        last, block = self.topology.n_layers - 1, self.weights.shapes[-1]
+        at, mlps = self.topology.head_sources(last), self.topology.mlp_sources(last)
+        if block.attn is not None:
+            everywhere = block.attn.w_k[0].numel() + block.attn.w_v[0].numel()
+            of_rest = self.at_answers * (work[at.start] - everywhere)
+            self.in_circuit[at.start : at.stop] = (everywhere + of_rest) / total
+        self.in_circuit[mlps.start : mlps.stop] *= self.at_answers
         self.of_edge = self.weights.d_model / total
         self.of_edges = self.topology.collapsed.n_edges * self.of_edge
         self.of_answers = answers / total
@@ -102,7 +113,7 @@ class Forwards:
             new = [s for s in range(1, len(of_mask)) if of_mask[s] >= 0]
             new = [s for s in new if int(of_mask[s]) not in known]
             known.update(of_mask[new].tolist())
-            spent += float(self.of_source[new].sum()) + self._reads(mask, new)
+            spent += float(self.in_circuit[new].sum()) + self._reads(mask, new)
         return spent
 
     def _reads(self, mask: Mask, new: Sequence[int]) -> float:
@@ -114,12 +125,13 @@ class Forwards:
                 receivers += [Receiver(node, slot) for slot in SLOTS]
             else:
                 receivers += self.topology.receivers_of([node])
-        read = 0
+        read, last = 0.0, self.topology.n_layers - 1
         for receiver in receivers:
             n = self.topology.n_sources_of(receiver)
             first = self.topology.first_edge[receiver]
             present = int(mask[first : first + n].sum())
-            read += n if present * DENSE >= n else present
+            in_part = receiver.node.layer in (None, last) and not reads_every_row(receiver)
+            read += (n if present * DENSE >= n else present) * (self.at_answers if in_part else 1)
         return read * self.of_edge
 
 

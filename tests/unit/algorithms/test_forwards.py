@@ -58,6 +58,6 @@ def test_circuits_take_at_most_the_forwards_that_are_counted(model: str):
         topology, scores, [topology.n_edges // part for part in (2, 3, 5, 9)], "signed"
     )
     counted = tests.cost(masks)
-    assert 0.5 * counted < products(lambda: tests.test(masks)) / forward < counted
+    assert 0.5 * counted < products(lambda: tests.test(masks)) / forward < 1.03 * counted
     assert tests.spent == counted
     assert tests.cost(masks) == 0.0
