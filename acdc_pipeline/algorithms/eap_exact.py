@@ -133,11 +133,8 @@ def eap_exact(problem: ScoringProblem, method: EapExactMethod) -> EdgeScores:
         )
     search = _Search(problem, budget)
     scores = search.run()
-    details = {
-        "forwards": search.tests.spent,
-        "budget": search.budget,
-        "circuits": search.report(),
-    }
+    details: dict[str, Any] = {"forwards": search.tests.spent, "budget": search.budget}
+    details["circuits"] = search.report()
     by_edge = dict(zip(problem.topology.edges, scores.tolist(), strict=True))
     return DetailedScores(by_edge, details)
 
