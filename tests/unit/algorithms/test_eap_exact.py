@@ -96,7 +96,7 @@ def test_no_proposal_has_a_smaller_area_on_the_prompts_searched(metric: str):
         at_ends = [0.0, *(one.loss for one in found), 0.0]  # the smallest counts to no edges
         return -float(np.trapezoid(at_ends, [topology.n_edges, *sizes, 0]))
 
-    proposed = [area(ranking) for ranking in (*shares, along.magnitudes, sum(shares))]
+    proposed = [area(ranking) for ranking in (*shares, along.magnitudes, np.sum(shares, axis=0))]
     assert area(scores) <= min(proposed) * (1 + 1e-6)
 
 
