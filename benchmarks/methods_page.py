@@ -91,7 +91,7 @@ def page(
         of, rare = _part_rare(of)
         parts.append(f"## {_TITLES[group]}\n\n" + "\n".join(_means(of)) + "\n")
         parts.append(_explain_means(of) + rare)
-        parts.append(f"{parameters[group]}\n")
+        parts.append(f"{parameters[group]}{_not_measured(of)}\n")
         parts += _against(of, "eap-exact", "eap-ig-activations")
         if group != "compiled" and len(of) > 1:
             parts.append("CMD in each cell, the lowest in bold:\n\n" + "\n".join(_each(of)) + "\n")
@@ -117,6 +117,12 @@ def _part_rare(
     kept = {c: {n: f for n, f in found.items() if n not in rare} for c, found in table.items()}
     named = ", ".join(f"`{name}` ({count})" for name, count in rare.items())
     return kept, f"Measured in too few cells for the tables: {named}.\n" if rare else ""
+
+
+def _not_measured(table: Mapping[Cell, Mapping[str, Figures]]) -> str:
+    measured = _methods_of(table)
+    named = ", ".join(f"`{name}`" for name in METHODS if name not in measured)
+    return f" Not measured: {named}." if named else ""
 
 
 def _explain_means(table: Mapping[Cell, Mapping[str, Figures]]) -> str:
