@@ -74,7 +74,7 @@ def test_circuit_page_draws_the_alternatives_of_a_consensus_and_names_roles(tmp_
             (head,) = (tmp_path / "site" / "m").glob(f"*/{node}.html")
             shown = head.read_text(encoding="utf-8")
             assert "(in 18 of 20 circuits)" in shown
-            assert '<span class="yes">0.1 x 20</span>' in shown
+            assert '<span class="yes">τ = 0.1 x 20</span>' in shown
     assert with_heads
     task = (tmp_path / "site" / "t" / "ioi" / "index.html").read_text(encoding="utf-8")
     assert '<th scope="col" class="n">τ 0.1 x 20' in task
