@@ -26,7 +26,7 @@ from acdc_pipeline.specs import TaskSpec, TemplateGenerator
 _COLUMNS = 8192
 
 LEAST_IN_ORDER = 2
-"""The number of answers before, and of those after wrong ones, from which both are told apart."""
+"""The fewest answers before wrong ones, and the fewest after, for a score of each order."""
 
 SIGNIFICANT = 3.0
 """Number of standard errors above zero at which a mean answer logit counts as significant."""
@@ -208,10 +208,14 @@ def find_answer_positions(prompts: PromptSet) -> AnswerPositions:
 def attention_by_order(
     arrays: Mapping[str, Float64[np.ndarray, "_ layer head"]], places: AnswerPositions
 ) -> dict[str, Float64[np.ndarray, "_ layer head"]]:
-    """Attention to the answers before, and to those after, the wrong ones.
+    """Return attention to the answers that come before wrong ones, and to those that come after.
 
     Empty unless each order has `LEAST_IN_ORDER` answers: otherwise the prompts do not tell a head
     that looks at the answer from one that looks at a place.
+
+    Args:
+        arrays: scores by name, a row for each answer that occurs in its prompt.
+        places: of all answers.
     """
     has = places.answer.any(-1)
     orders = {

@@ -79,9 +79,9 @@ def near_misses(measured: Measurements, roles: list[HeadRole]) -> list[NearMiss]
 
     A value is near if it exceeds the null and half of the line, for roles that outliers can have
     below the line, or if it exceeds the line and only a null keeps it from passing. The best head
-    of a model in which no head has the role is near from a quarter of the line. A head that passes
-    on it and not on a score that only some tasks have is near by the latter. Roles that require
-    several scores on every task are left out: they are special cases of others.
+    of a model in which no head has the role is near from a quarter of the line. A head
+    that passes that criterion and not one that is `if_measured` is near by the value of the latter.
+    Roles with more required criteria are left out: they are special cases of others.
     """
     with_role = {role.node for role in roles}
     found: list[NearMiss] = []

@@ -177,7 +177,7 @@ def _heads_in_role(
 def measured_criteria(
     measured: Measurements, role: RoleDefinition, task: str | None
 ) -> list[Criterion]:
-    """Return the required criteria, without those that do not apply because nothing gives them."""
+    """Return the required criteria, without those that are `if_measured` and were not measured."""
     return [
         criterion
         for criterion in role.required

@@ -18,7 +18,7 @@ INTERVAL = (0.025, 0.975)
 
 
 def four_digits(values: Any) -> Any:
-    """A number, or a list of lists of the numbers of an array, to four significant digits."""
+    """Round a number, or an array of numbers to nested lists, to four significant digits."""
     if np.ndim(values):
         return [four_digits(value) for value in values]
     return float(f"{float(values):.4g}")

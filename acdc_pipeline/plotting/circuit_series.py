@@ -26,8 +26,7 @@ from acdc_pipeline.plotting.span_layout import Column, Line, Place, layout_spans
 from acdc_pipeline.plotting.svg import escape_text, px, smooth_path
 
 LEGIBLE = 80
-"""The number of edges that can be followed from end to end; a figure of `CROWDED` opens at these.
-"""
+"""A figure with more than `CROWDED` edges shows at most this many at first, the strongest."""
 
 Item = TypeVar("Item")
 
@@ -79,8 +78,7 @@ class SeriesFigure:
 
     Args:
         has_dead: whether an edge in it is in some circuit on no path from `input` to `logits`.
-        level: the percentile of |score| below which edges of a crowded figure are better hidden at
-            first; 0 for none.
+        level: the percentile of |score| below which edges are hidden at first; 0 if none are.
     """
 
     svg: str

@@ -10,7 +10,6 @@ HeadVis does with a whole data set.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 from acdc_pipeline.errors import UnknownName
 from acdc_pipeline.specs.head_scores import SCORES, parse_metric
 from acdc_pipeline.store import Store
+from acdc_pipeline.wiki.model_data import encode_json
 from acdc_pipeline.wiki.models import HeadIndex, Model, group_models, head_name, restore_profiles
 from acdc_pipeline.wiki.runs import read_full_runs, read_store
 
@@ -49,7 +49,7 @@ Cells = dict[tuple[int, int], float]
 
 
 def find_profiled(store: Store, name: str) -> Model:
-    """Return a profiled model of a store by the name that the wiki shows, in full.
+    """Return the model of a store that the wiki shows by this name, with full profiles.
 
     Raises:
         UnknownName: the store has no profile of such a model.
@@ -94,11 +94,6 @@ def headvis_files(model: Model) -> Iterator[tuple[str, bytes]]:
     # no backend, and no attributions by features
     yield "server_config.json", encode_json({})
     yield "attributions/manifest.json", encode_json({})
-
-
-def encode_json(document: Any) -> bytes:
-    """Encode as ASCII without spaces; the same document always gives the same bytes."""
-    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def _metric_name(metric: str) -> str:
@@ -204,12 +199,13 @@ def _entries(
 
 
 def _distances(sequences: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Count pairs by distance, in parts that double."""
+    """Count pairs by distance: of 0, of 1, and in parts that double."""
     longest = max((row["seq_len"] for row in sequences), default=1)
-    edges = [0, 1, *(2**power for power in range(1, 1 + max(1, math.ceil(math.log2(longest)))))]
-    counts = [0] * (len(edges) - 1)
+    powers = max(1, (longest - 1).bit_length())
+    edges = [0, *(2**power for power in range(powers + 1))]
+    counts = [0] * (powers + 1)
     for _, query, key, _ in _entries(sequences):
-        counts[np.searchsorted(edges, abs(query - key), side="right") - 1] += 1
+        counts[abs(query - key).bit_length()] += 1
     return {"bin_edges": edges, "bin_values": counts}
 
 

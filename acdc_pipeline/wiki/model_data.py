@@ -69,7 +69,7 @@ def model_files(model: Model) -> Iterator[tuple[str, bytes]]:
     yield f"{path}.edges.parquet", edges_parquet(model)
 
 
-def encode_json(document: Mapping[str, Any]) -> bytes:
+def encode_json(document: Mapping[str, Any] | Sequence[Any]) -> bytes:
     """Encode a document as ASCII; the same document always gives the same bytes."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return text.encode("ascii") + b"\n"

@@ -39,10 +39,11 @@ def table_files(section: Section) -> Iterator[tuple[str, bytes]]:
 def table_document(section: Section) -> dict[str, Any]:
     """Return what the tables say of each score, in the order of pages, beside its values.
 
-    The values are in the script of the model. `groups` are titles of tables with what is measured
-    on, `tasks` names with addresses as seen from the page of a head. A score on prompts has its
-    task and whether it is drawn; any other its group, null, threshold, the bounds of the highest
-    and lowest heads of all models, and the ends of intervals, head by head.
+    The values are in the script of the model. `groups` are titles of tables, each with what
+    its scores are measured on; `tasks` are names, each with its address relative to the page of a
+    head. A score on prompts has its task and whether it has a bar; any other its group, null,
+    threshold, the bounds of the highest and lowest heads of all models, and the ends of intervals,
+    head by head.
     """
     families = dict.fromkeys(
         family_of(ranked.site.definition)

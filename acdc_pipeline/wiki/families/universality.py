@@ -29,10 +29,11 @@ class Universality:
     """The models with at least one head of a kind.
 
     Args:
-        having, lacking: the models in which the kind can be told.
-        unmeasured: models without the scores or nulls of the kind, with nulls that reach nearly
-            all there is, or with heads never profiled.
-        groups: number of groups of related models in which it can be told.
+        having: the models with such a head.
+        lacking: the models without one, although their scores could show it.
+        unmeasured: models without the scores or nulls of the kind, with nulls near
+            the highest possible value, or with heads never profiled.
+        groups: number of groups of related models of which one is in `having` or `lacking`.
         groups_having: groups of which at least half of the models have such a head.
     """
 
@@ -110,7 +111,10 @@ def is_measured(role: RoleDefinition, model: Model) -> bool:
 
 
 def _is_scored(model: Model, criterion: Criterion, task: str | None) -> bool:
-    """Return whether heads can pass a criterion: not where a null reaches nearly all there is."""
+    """Return whether heads can pass a criterion.
+
+    Not without its score or null, nor where the null is near the highest possible value.
+    """
     definition = SCORES[criterion.score]
     metric = metric_key(criterion.score, task if definition.per == "task" else None)
     score = model.scores.get(metric)

@@ -173,11 +173,15 @@ def cut_data(series: CircuitSeries, cut: Cut) -> Data:
 
 
 def describe_faithfulness(cut: Cut, whole: str = "it") -> str:
-    """`98 % of what it does by KL divergence, 80 % by the logit difference`."""
+    """Return `98 % of what it does by KL divergence, 80 % by the logit difference`.
+
+    Args:
+        whole: what the model is called in it.
+    """
     metric = str(cut.run.spec.method.plain().get("metric", "kl"))
     shown = [(metric, cut.faithfulness), *filter(None, [other_faithfulness(cut.run)])]
-    said = [(text.format_percent(share), METRIC_NAMES.get(name, name)) for name, share in shown]
-    (first, by), *others = said
+    shares = [(text.format_percent(share), METRIC_NAMES.get(name, name)) for name, share in shown]
+    (first, by), *others = shares
     return ", ".join([f"{first} of what {whole} does by {by}", *(f"{s} by {n}" for s, n in others)])
 
 

@@ -76,7 +76,6 @@ class HeadPage(SectionPage[HeadIndex]):
             "note": Markup(section.notes[name]) if name in section.notes else None,
             "roles": roles,
             "tasks": section.tasks,
-            "task_ids": {name: task.slug for name, task in section.tasks.items()},
             "beyond": self.scores.beyond(place),
             "scores": bool(section.ranked_scores),
             "any_line": self.scores.any_threshold,

@@ -29,6 +29,7 @@ MOST_BARS: Mapping[Slot, int] = {"q": 2, "k": 3, "v": 2}
 """Sources of an attribution that are shown for a slot."""
 
 _MOST_READERS = 4
+"""Later heads that are shown with a bar."""
 
 _OTHERS = {
     TOKEN: "the token embedding",
@@ -42,9 +43,11 @@ Piece = tuple[str, str]
 
 
 class Reader(NamedTuple):
-    """A later head of whose sources in its text a head is one of the largest.
+    """A later head that reads a head: in its text, one of its largest sources is that head.
 
     Args:
+        head: the later head.
+        slot: what it makes of the source: queries, keys or values.
         value: part of the attention score of queries and keys, share of the output of values.
         share: the size of that part relative to the whole score or output.
     """
@@ -66,7 +69,7 @@ def show_part(value: float, slot: Slot) -> str:
 
 
 def find_readers(model: Model) -> dict[tuple[str | None, str], list[Reader]]:
-    """Return by task (None: random tokens) and head the later heads that it feeds most."""
+    """Return the readers of each head on each task (None: random tokens), largest share first."""
     found: dict[tuple[str | None, str], list[Reader]] = {}
     for place in model.places:
         name = head_name(*place)
@@ -85,7 +88,7 @@ def say_circuit(
     series: CircuitSeries, cut: Cut, agreed: Agreement | None, name: str
 ) -> list[Piece]:
     """Say which edges of a circuit enter a head, by slot, and which leave it."""
-    said = _Costs(series, cut, agreed)
+    phrases = _EdgePhrases(series, cut, agreed)
     into: dict[str, list[EdgeKey]] = {}
     for key in cut.edges:
         if key[1] == name:
@@ -96,12 +99,12 @@ def say_circuit(
         if slot in into:
             verb = "are fed by" if not groups else "by"
             what = f"its {FEEDS[slot]} {verb} " if slot else "it is fed by "
-            groups.append([(what, ""), *said.ends(into[slot], 0)])
+            groups.append([(what, ""), *phrases.ends(into[slot], 0)])
     missing = [FEEDS[slot] for slot in SLOTS if slot not in into and "" not in into]
     if missing:
         groups.append([(f"nothing in it feeds its {join_or(missing)}", "")])
     out = [key for key in cut.edges if key[0] == name]
-    feeds = [("It feeds ", ""), *said.ends(out, 1)] if out else [("Nothing in it reads it", "")]
+    feeds = [("It feeds ", ""), *phrases.ends(out, 1)] if out else [("Nothing in it reads it", "")]
     return [
         (f"In the circuit {where}, ", ""),
         *join_pieces(groups, "; ", "; "),
@@ -111,8 +114,8 @@ def say_circuit(
     ]
 
 
-class _Costs:
-    """Names of the ends of edges with their scores, the first of which says what scores are."""
+class _EdgePhrases:
+    """Names the ends of edges, with the scores of the edges; only the first says its unit."""
 
     def __init__(self, series: CircuitSeries, cut: Cut, agreed: Agreement | None) -> None:
         self.series, self.cut, self.agreed = series, cut, agreed
@@ -120,7 +123,7 @@ class _Costs:
         self.is_first = True
 
     def ends(self, keys: Sequence[EdgeKey], end: int) -> list[Piece]:
-        """The sources (`end` 0) or receivers (1) of edges, those of the largest |score| first."""
+        """Name the sources (`end` 0) or receivers (1) of edges, largest |score| first."""
         order = {key: place for place, key in enumerate(self.cut.edges)}
         ranked = sorted(keys, key=lambda k: (-abs(self.cut.edges[k].score or 0.0), order[k]))
         groups = [self._name(key, end) for key in ranked[:_MOST_NAMED]]

@@ -51,31 +51,31 @@ def part_rows(
     numbers = {one.metric: number for number, one in enumerate(attributed)}
     shown = find_typical(model, place, statement.example)
     lead = None if shown is None else shown.metric
+    if lead is not None:
+        first = parse_metric(lead)[2]
+    else:
+        first = None if statement.role is None else statement.role.on
     chosen: dict[str | None, Attributed] = {}
     for one in sorted(attributed, key=lambda one: one.metric != lead):
         chosen.setdefault(parse_metric(one.metric)[2], one)
     by_weights = {slot: (node, value) for slot, node, value in partners}
     parts: list[Data] = []
-    for task in _contexts(model, place, None if lead is None else parse_metric(lead)[2]):
+    for task in _contexts(model, place, first):
         one = chosen.get(task)
         is_first, is_full = not parts, len(parts) < _FULL_PARTS
-        role = _lead_role(model, place, task)
-        is_said = role == statement.role
-        has_text = one is not None and one.metric != lead and is_full
+        text = why = None
+        if one is not None and is_full:
+            why = why_data(one, numbers[one.metric], by_weights if is_first else {})
+            # the page has the text of its sentence already
+            text = None if one.metric == lead else text_data(model, place, one.metric)
         row: Data = {
             "task": task,
             "id": "random" if task is None else section.tasks[task].slug,
             "path": None if task is None else _path(section, task),
-            "says": _of_place(model, place, task)
-            if role is None
-            else ""
-            if is_said
-            else describe_role(model, place, role).text,
-            "text": text_data(model, place, one.metric) if one is not None and has_text else None,
+            "says": _say_task(model, place, task, statement.role),
+            "text": text,
             "fed": _fed(section, task, name, one),
-            "why": None
-            if one is None or not is_full
-            else why_data(one, numbers[one.metric], by_weights if is_first else {}),
+            "why": why,
             "feeds": reader_bars(readers.get((task, name), ())) if is_full else [],
         }
         if row["says"] or row["why"] or row["feeds"] or row["fed"]:
@@ -83,10 +83,11 @@ def part_rows(
     return parts
 
 
-def _contexts(model: Model, place: HeadIndex, lead: str | None) -> list[str | None]:
-    """Return that of the example, tasks with a role or at a place, those whose circuit has it.
+def _contexts(model: Model, place: HeadIndex, first: str | None) -> list[str | None]:
+    """Return the tasks of the parts: `first`, then those on which the head has a role, looks at a
+    place, or is in a circuit.
 
-    None is random tokens, which come last unless the example is from there.
+    None is random tokens, which come last unless they are `first`.
     """
     roles = model.roles.get(place, ())
     held: dict[str, list[HeadRole]] = {}
@@ -98,7 +99,7 @@ def _contexts(model: Model, place: HeadIndex, lead: str | None) -> list[str | No
     inside = [task for task, (series, *_) in model.circuits.items() if name in series.heads]
     on_tokens = [None] if _lead_role(model, place, None) is not None else []
     at_place = tasks_at_place(model, place)
-    return list(dict.fromkeys([lead, *ranked, *at_place, *inside, *on_tokens]))
+    return list(dict.fromkeys([first, *ranked, *at_place, *inside, *on_tokens]))
 
 
 def tasks_at_place(model: Model, place: HeadIndex) -> list[str]:
@@ -108,9 +109,20 @@ def tasks_at_place(model: Model, place: HeadIndex) -> list[str]:
     return sorted(task for task in tasks if describe_place(model, place, task))
 
 
-def _of_place(model: Model, place: HeadIndex, task: str | None) -> str:
-    where = "" if task is None else describe_place(model, place, task)
-    if task is None or not where:
+def _say_task(model: Model, place: HeadIndex, task: str | None, said: HeadRole | None) -> str:
+    """Return the sentence about the role on a task that says most, else about a place.
+
+    Empty for the role `said`, which is the one in the sentence of the page.
+    """
+    role = _lead_role(model, place, task)
+    if role is not None:
+        return "" if role == said else describe_role(model, place, role).text
+    return "" if task is None else _say_place(model, place, task)
+
+
+def _say_place(model: Model, place: HeadIndex, task: str) -> str:
+    where = describe_place(model, place, task)
+    if not where:
         return ""
     read = measure(model, place, metric_key("answer_reading", task), "{signed}")
     effect = (

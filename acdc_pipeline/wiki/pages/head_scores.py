@@ -105,9 +105,7 @@ def exceeds_null(value: float, low: float | None, high: float) -> bool:
     return value > (high if high >= 0 else -low) or value < (low if low <= 0 else -high)
 
 
-def _bar(
-    value: float, scale: ScoreScale, null: float | None = None, threshold: float | None = None
-) -> str:
+def _bar(value: float, scale: ScoreScale, null: float | None, threshold: float | None) -> str:
     """Return attributes of a cell that has a bar from zero to `value`, in percent of the scale.
 
     With marks at the null and at the threshold of a role. A scale with both signs has class `s`.

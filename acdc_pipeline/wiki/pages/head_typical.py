@@ -49,10 +49,10 @@ def typical_data(model: Model, place: HeadIndex, statement: Statement) -> Data |
     mean = _mean(model, place, shown.metric)
     intro = []
     if shown.metric != statement.example:
-        share = format_percent(mean) if name in _PLACES else format_signed(mean)
+        # the one that `find_typical` chooses instead is about attention to a place
         intro.append(
             f"No text shows that. On {shown.texts[0].text.source} it looks most at "
-            f"{_PLACES[name]} ({share} of its attention)."
+            f"{_PLACES[name]} ({format_percent(mean)} of its attention)."
         )
     intro.append(_introduce(shown, mean))
     return {
@@ -163,12 +163,12 @@ def _text(one: TypicalPlace, metric: str, *, looks: bool) -> Data:
         else:
             pieces.append((token, mark, shade))
     if looks:
-        said = f"{format_percent(one.value)} of its attention on the underlined"
+        note = f"{format_percent(one.value)} of its attention on the underlined"
     else:
         most = int(one.weights.argmax())
         share, token = float(one.weights[most]) / 255, show_token(one.text.tokens[most])
-        said = (
+        note = (
             f"{format_signed(one.value)} to the logit of the answer over wrong ones; most of its "
             f"attention, {format_percent(share)}, on “{token}”"
         )
-    return {"pieces": pieces, "said": said}
+    return {"pieces": pieces, "note": note}

@@ -76,15 +76,19 @@ def _sentence(one: Attributed) -> list[Piece]:
 
 def _reasons(parts: Sequence[tuple[str, float]]) -> list[Piece]:
     """`its token (+1.10) and what m0 (+2.30) and a0.h3 (+0.50) wrote there`."""
-    said = [[(f"{TEXT_OF_SOURCE[n]} ({format_signed(v)})", "")] for n, v in parts if n in NOT_NODES]
+    phrases: list[list[Piece]] = [
+        [(f"{TEXT_OF_SOURCE[name]} ({format_signed(value)})", "")]
+        for name, value in parts
+        if name in NOT_NODES
+    ]
     nodes: list[list[Piece]] = [
         [(name, "head" if name[0] == "a" else ""), (f" ({format_signed(value)})", "")]
         for name, value in parts
         if name not in NOT_NODES
     ]
     if nodes:
-        said.append([("what ", ""), *join_pieces(nodes), (" wrote there", "")])
-    return join_pieces(said)
+        phrases.append([("what ", ""), *join_pieces(nodes), (" wrote there", "")])
+    return join_pieces(phrases)
 
 
 def _written(one: Attributed) -> list[Piece]:

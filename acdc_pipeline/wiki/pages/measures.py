@@ -15,7 +15,7 @@ MEASURES = {
     **dict.fromkeys((*HABITS, "attention_to_repeat"), _OF_ATTENTION),
     "attention_to_answer": "{value} of its attention on the answer",
     "attention_to_answer_before": "{value} of its attention on the answer before a wrong one",
-    "attention_to_answer_after": "{value} of it on the answer after a wrong one",
+    "attention_to_answer_after": "{value} of its attention on the answer after a wrong one",
     "answer_reading": "{signed} to the logit of the answer over wrong ones by what it reads there",
     "direct_effect": "{signed} to the logit of the answer over wrong ones",
     "query_effect": "{signed} to the logit of the answer over wrong ones through those queries",
@@ -30,7 +30,7 @@ MEASURES = {
     "backup_duplicate_token": "{signed} of attention then",
     "backup_mover": "{signed} to the logit of the answer over wrong ones then",
 }
-"""How the value of a score is said. Scores that are left out are not said."""
+"""The value of a score in words. Sentences leave out scores that are not here."""
 
 
 def measure(model: Model, place: HeadIndex, metric: str, template: str | None = None) -> str:

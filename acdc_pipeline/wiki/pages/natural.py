@@ -126,11 +126,11 @@ def _summarize(model: Model, place: HeadIndex, text: TextProfile, found: HeadOnT
         for kind in KEY_KINDS
         if found.attention[kind] >= _LEAST
     ]
-    said = ", ".join(f"{part['name']} {format_percent(part['share'])}" for part in parts)
+    shares = ", ".join(f"{part['name']} {format_percent(part['share'])}" for part in parts)
     return {
         "summary": describe(text, found, [role.role for role in model.roles.get(place, ())]),
         "parts": [part | {"width": f"{100 * part['share']:.1f}"} for part in parts],
-        "label": f"Its attention on ordinary text: {said}.",
+        "label": f"Its attention on ordinary text: {shares}.",
     }
 
 
@@ -208,8 +208,8 @@ def _text(one: TextExample) -> Data:
             pieces[-1] = (pieces[-1][0] + tokens[at], False, 0)
         else:
             pieces.append((tokens[at], is_query, shade))
-    said = [f"{format_percent(weight)} on {_where(one, key, start)}" for key, weight in one.keys]
-    return {"pieces": pieces, "cut": start > 0, "said": ", ".join(said)}
+    shares = [f"{format_percent(weight)} on {_where(one, key, start)}" for key, weight in one.keys]
+    return {"pieces": pieces, "cut": start > 0, "note": ", ".join(shares)}
 
 
 def _where(one: TextExample, key: int, start: int) -> str:

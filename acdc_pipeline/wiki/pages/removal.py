@@ -22,11 +22,11 @@ _ABLATIONS = {
 _SMALL = 0.5
 """The share of a direct effect below which what removal changes is small."""
 
-
 _ORDERS = {"before": "attention_to_answer_before", "after": "attention_to_answer_after"}
+"""Scores of prompts with the answer before, and after, a wrong one."""
 
 _LOOKS = 0.3
-"""Attention from which a head looks at a place of the prompts of a task."""
+"""Attention to the answer in one order from which a head is said to look at a place."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ def describe_effects(model: Model, place: HeadIndex, role: HeadRole) -> Effects:
     """Say what follows from other scores than the role's, in the sentence about it."""
     if role.role == "induction" and "causal" not in role.evidence:
         metric = metric_key("copy_attribution")
-        said = measure(model, place, metric, "only {signed} to the next token’s logit directly")
-        return Effects(measures=(said,) if said else ())
+        words = measure(model, place, metric, "only {signed} to the next token’s logit directly")
+        return Effects(measures=(words,) if words else ())
     if role.on is None:
         return Effects()
     lost = _losses(model, place, role.on)
@@ -79,18 +79,18 @@ def describe_effects(model: Model, place: HeadIndex, role: HeadRole) -> Effects:
         if is_direct and abs(lost[how]) > abs(role.value) / _SMALL:
             removal += ", most of it through later heads and MLPs"
         removal += "."
-    return Effects(clause, tuple(said for said in measures if said), removal)
+    return Effects(clause, tuple(filter(None, measures)), removal)
 
 
 def tells_orders(model: Model, task: str | None) -> bool:
-    """Whether attention to the answer was measured before and after wrong ones, each alone."""
+    """Whether attention to the answer was measured for each order of answers and wrong ones."""
     return metric_key(_ORDERS["before"], task) in model.scores
 
 
 def describe_place(model: Model, place: HeadIndex, task: str) -> str:
-    """Say that a head looks at a place, which is that of the answer in one order alone.
+    """Say that a head looks at a place: at the answer in one order of right and wrong ones only.
 
-    Empty where it looks at the answer in both orders or in none, or where there is one.
+    Empty if it looks at the answer in both orders or in neither, or if there are not both orders.
     """
     looked = {order: value_of(model, place, name, task) for order, name in _ORDERS.items()}
     most, least = sorted(looked, key=lambda order: -looked[order])
@@ -158,7 +158,7 @@ def _say_removal(model: Model, place: HeadIndex, task: str, how: str, only: str 
     metric = metric_key(how, task)
     wholes = (p.answer_logit for p in model.profiles if p.task == task)
     whole = next((format_fixed(logit, 1) for logit in wholes if logit is not None), "")
-    said = measure(model, place, metric, "{value}")
-    if said.startswith("−"):
-        return f"{_ABLATIONS[how]} adds {only}{said[1:]}" + (whole and f" to {whole}")
-    return f"{_ABLATIONS[how]} costs {only}{said}" + (whole and f" of {whole}")
+    cost = measure(model, place, metric, "{value}")
+    if cost.startswith("−"):
+        return f"{_ABLATIONS[how]} adds {only}{cost[1:]}" + (whole and f" to {whole}")
+    return f"{_ABLATIONS[how]} costs {only}{cost}" + (whole and f" of {whole}")

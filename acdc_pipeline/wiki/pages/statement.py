@@ -91,9 +91,9 @@ def describe_role(model: Model, place: HeadIndex, role: HeadRole) -> Statement:
         is_support = criterion in definition.supporting
         if is_support and (criterion.evidence not in role.evidence or definition.on == "weights"):
             continue
-        said = measure(model, place, criterion_metric(criterion, role.on))
-        if said:
-            measures.append(said)
+        words = measure(model, place, criterion_metric(criterion, role.on))
+        if words:
+            measures.append(words)
     effects = describe_effects(model, place, role)
     measures += effects.measures
     example = example_metric(role)
@@ -109,14 +109,14 @@ def describe_role(model: Model, place: HeadIndex, role: HeadRole) -> Statement:
     return Statement(text, role.metric, role.value, role, example)
 
 
-def other_roles(roles: Sequence[HeadRole], said: HeadRole) -> list[tuple[str, list[str]]]:
-    """Return the titles of the roles on tasks that a sentence leaves unsaid, with their tasks.
+def other_roles(roles: Sequence[HeadRole], first: HeadRole) -> list[tuple[str, list[str]]]:
+    """Return the titles of all roles on tasks but `first`, each with its tasks.
 
-    The title of the role that it says comes first, else those that say most.
+    The title of `first` comes first, where it is held on other tasks too; then those that say most.
     """
     found: dict[str, list[str]] = {}
-    for role in sorted(roles, key=lambda r: (r.role != said.role, lead_place(r.role), r.on or "")):
-        if role.on is not None and (role.role, role.on) != (said.role, said.on):
+    for role in sorted(roles, key=lambda r: (r.role != first.role, lead_place(r.role), r.on or "")):
+        if role.on is not None and (role.role, role.on) != (first.role, first.on):
             found.setdefault(ROLES[role.role].title, []).append(role.on)
     return list(found.items())
 
@@ -224,9 +224,9 @@ def _of_near_miss(near: NearMiss) -> str:
     title = ROLES[near.role].title
     where = "" if near.on is None else f" on {near.on}"
     template = MEASURES.get(score, "{value}")
-    said = template.format(value=format_fixed(near.value), signed=format_signed(near.value))
+    words = template.format(value=format_fixed(near.value), signed=format_signed(near.value))
     line = format_signed(near.line) if "{signed}" in template else format_fixed(near.line)
-    text = f"It comes near {title}{where}: {said}, where {title} has {line} or more"
+    text = f"It comes near {title}{where}: {words}, where {title} has {line} or more"
     if near.null is not None and abs(near.value) <= abs(near.null):
         text += f", and chance gives {format_fixed(near.null)}"
     return f"{text}."

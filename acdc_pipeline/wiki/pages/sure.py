@@ -90,5 +90,5 @@ def _elsewhere(model: Model, place: HeadIndex, role: HeadRole | None) -> list[st
         [show_name(task, _LONGEST) for task in others if (task in held) is has]
         for has in (True, False)
     )
-    said = [f"also on {join_words(also)}"] if also else []
-    return said + (["not on " + " or ".join(without)] if without else [])
+    notes = [f"also on {join_words(also)}"] if also else []
+    return notes + (["not on " + " or ".join(without)] if without else [])

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from acdc_pipeline.store import Store
+from acdc_pipeline.store import Store, open_store
+from acdc_pipeline.wiki.build import build
+from acdc_pipeline.wiki.models import group_models, head_name
+from acdc_pipeline.wiki.pages.statement import make_statement
+from acdc_pipeline.wiki.runs import read_store
 from benchmarks.feeds_claims import Part, StoredCircuit, check_feeds, parts_of, read_circuits
-from tests.unit.wiki.conftest import SHAPES
+from tests import wiki_store
+from tests.unit.wiki.conftest import SHAPES, TASKS
 from tests.wiki_pages import LARGEST_HEAD_PAGE
 
 
@@ -67,3 +74,25 @@ def test_what_feeds_a_head_is_what_circuits_and_attributions_hold(
     # the same sentences beside other scores of edges, and beside other shares
     assert contradicted(small_site, runs, {"score": 0.5, "share": 0.0})[1] > 10
     assert contradicted(small_site, runs, {"score": 0.0, "share": 0.2})[1] > 10
+
+
+def test_part_of_the_sentence_comes_first_without_stored_texts_too(tmp_path: Path):
+    store = open_store(tmp_path / "store", mode="write")
+    for record in wiki_store.records(SHAPES[:1], TASKS, (0.1,)):
+        profile = record.profile and {
+            key: value
+            for key, value in record.profile.items()
+            if key not in ("typical", "attribution")
+        }
+        store.commit(replace(record, profile=profile))
+    build(store, tmp_path / "site", jobs=1)
+    (model,) = group_models(read_store(store))
+    found = []
+    for place in model.places:
+        role = make_statement(model, place).role
+        if role is not None and role.on is not None:
+            page = (tmp_path / f"site/m/{model.slug}/{head_name(*place)}.html").read_text()
+            shown = re.search(r"<section class=part id=on-(\S+?)>", page)
+            found.append((role.on, shown and shown[1]))
+    assert found
+    assert all(task == first for task, first in found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -40,15 +41,18 @@ def is_shown(shown: str, value: float) -> bool:
     return bool(np.isclose(number(shown), value, rtol=0.005, atol=0.0001, equal_nan=True))
 
 
-def test_table_of_a_model_has_every_score_of_every_head(small_site: Path, model: Model):
+def test_table_of_a_model_has_every_score_of_every_head(small_site: Path, site: Site, model: Model):
     page = (small_site / "m" / SLUG / "scores.html").read_text(encoding="utf-8")
     rows = re.findall(r"<tr id=(\S+)><th[^>]*><a[^>]*>.*?</a>(.*)", page)
+    titles = re.findall(r"<th scope=\"col\" class=\"n\">([^<\n]*)", html.unescape(page))
+    columns = {site.scores[metric].title: score for metric, score in model.scores.items()}
+    assert sorted(titles) == sorted(columns)
     assert len(rows) == 16
     for index, (name, cells) in enumerate(rows):
         place = divmod(index, 4)
         assert name == f"a{place[0]}.h{place[1]}"
-        expected = [format_aligned(float(s.values[place])) for s in model.scores.values()]
-        assert sorted(cells.split("<td>")[1:]) == sorted(expected)
+        expected = [format_aligned(float(columns[title].values[place])) for title in titles]
+        assert cells.split("<td>")[1:] == expected
 
 
 @pytest.mark.browser
