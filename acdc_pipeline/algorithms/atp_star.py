@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from acdc_pipeline.algorithms.edge_attribution import max_prompts_at_once
@@ -22,6 +22,7 @@ from acdc_pipeline.engine.gradients.receiver_gradients import (
     receiver_gradients,
 )
 from acdc_pipeline.engine.receiver_forward import Outputs
+from acdc_pipeline.engine.span_rows import masks_by_span
 from acdc_pipeline.graph import Receiver
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.specs.methods.estimates import AtpStarMethod
@@ -85,6 +86,7 @@ class _Prompts:
         """Yield parts of the scores of the edges into receivers, to be added up."""
         bench, topology = self.problem.bench, self.problem.topology
         steps = bench.ablated[:, self.chosen] - bench.clean.outputs[:, self.chosen]
+        spans = masks_by_span(bench.layout, topology.spans, self.chosen)
         into_heads: dict[int, list[tuple[float, Stream]]] = {}
         for weight, group, at_heads in self._gradients():
             receivers, gradient = group.receivers, group.gradient
@@ -96,7 +98,7 @@ class _Prompts:
                 receivers = [receivers[i] for i in values]
                 gradient = gradient[values]
             seen = steps[: topology.n_sources_of(receivers[0])]
-            for span, mask in self._spans():
+            for span, mask in spans:
                 at_step = seen if mask is None else seen * mask
                 products = torch.einsum("sbpd,nbpd->nsb", at_step, gradient)
                 yield from self._summed(receivers, span, [weight], products[None])
@@ -109,7 +111,7 @@ class _Prompts:
             for slot in ("q", "k"):
                 receivers = [Receiver(node, slot) for node in topology.heads(layer)]
                 seen = steps[: topology.n_sources_of(receivers[0])]
-                for span, mask in self._spans():
+                for span, mask in spans:
                     at_step = seen if mask is None else seen * mask
                     effects = mixing.effects(slot, at_step, at_mixed)
                     yield from self._summed(receivers, span, weights, effects)
@@ -128,15 +130,6 @@ class _Prompts:
             here = replace(receiver, span=span)
             if here in self.problem.topology.first_edge:  # `logits` is read in some spans alone
                 yield here, row
-
-    def _spans(self) -> Iterator[tuple[str | None, Bool[Tensor, "batch pos 1"] | None]]:
-        """Each span, and where it is; None for no span."""
-        index, spans = self.problem.bench.layout.span_index, self.problem.topology.spans
-        if index is None or len(spans) < 2:
-            yield (spans[0] if spans else None), None
-            return
-        for number, span in enumerate(spans):
-            yield span, (index[self.chosen] == number)[..., None]
 
     def _gradients(self) -> Iterator[tuple[float, ReceiverGradients, Stream | None]]:
         """Yield gradients with their weights; with those of heads, that by what the heads write.

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from acdc_pipeline.algorithms.nested.circuit_tests import MOST, CircuitTests, Tested
 from acdc_pipeline.algorithms.nested.exchanges import exchanged
-from acdc_pipeline.algorithms.nested.forwards import Forwards, Mask
+from acdc_pipeline.algorithms.nested.forwards import Forwards, Mask, Values
 from acdc_pipeline.algorithms.nested.nests import (
     TIE,
     Candidate,
@@ -31,21 +30,23 @@ from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.graph.cut import cut_masks
 from acdc_pipeline.specs.methods.eap_exact import EapExactMethod
 
-Values = Float[np.ndarray, " edge"]
-
 SHARES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 """Sizes of the circuits, as shares of the graph's edges: those of the MIB benchmark."""
 
-GROUP_POINTS, PATH_POINTS, POINTS_IF_SMALL = (0.5,), 3, 2
-"""Points of `eap-ig-activations` and on the path of the input at which gradients are taken, the
-last in small graphs: in which every edge is closed alone, or whose budget is small."""
+GROUP_POINTS = (0.5,)
+"""Points at which the gradients of `eap-ig-activations` are taken."""
 
-ENOUGH, SPARE = 2.5, 3.0
-"""A budget is small if it is less than so many times the gradients on the path; so many circuits
-have to be left for after closing each edge alone."""
+PATH_POINTS, POINTS_IF_SMALL = 3, 2
+"""Points on the path of the input: usually, and where the budget is below `ENOUGH` times what
+`PATH_POINTS` cost or every edge is closed alone."""
+
+ENOUGH = 2.5
+
+SPARE = 3.0
+"""Every edge is closed alone only if the budget then still pays for so many circuits."""
 
 PEELED_EDGE = 0.05
-"""Forwards for each edge of a circuit that have to be left for it to be peeled."""
+"""A circuit is peeled only if so many forwards are left for each of its edges."""
 
 POINTS, POINTS_OF_WHOLE = 2, 3
 """Points at which gates are integrated: of a circuit, and of the whole model where that is done."""
@@ -68,44 +69,45 @@ LEAST_BY_GRADIENT = 0.03
 """The share of the edges of the smallest circuit in which gradients are taken."""
 
 ROUND, RESERVE = 5.0, 6.0
-"""Forwards that a step with gradients takes beside these, and that are left for those without."""
+"""Forwards of tests in each size at which gradients are taken, and in all other sizes together."""
 
 USUAL_POINTS = 0.97 * 5
-"""Points of `eap-ig-activations` that the usual budget pays for: its five, but for what the count
-of forwards may be off."""
+"""Points of `eap-ig-activations` that the usual budget pays for: its five, less 3 % by which the
+count of forwards may be too low."""
 
 
 def eap_exact(problem: ScoringProblem, method: EapExactMethod) -> EdgeScores:
     """The best nest of circuits that attribution proposes, exact tests decide and exchanges mend.
 
-    A nest (`nested.nests`) is a circuit of each size, within that of the size before. Its area
-    is the sum of the circuits' losses, weighted as in the trapezoidal sum over sizes: CMD on the
-    prompts that are searched, in another unit and down to no edges. The loss is |mean d| + s / √n
-    of the differences d from the model over n answers (see `CircuitTests`): a circuit whose metric
-    is above the model's is as wrong as one below. The nest of least area among all circuits tested
-    so far is kept:
+    A nest (`nested.nests`) is a circuit of each size, within that of the size before. Its area is
+    the sum of the circuits' losses, weighted as in the trapezoidal sum over sizes: CMD on the
+    prompts that are searched, but in units of the loss and with a last piece down to no edges,
+    where the loss counts as 0. The loss is |mean d| + s / √n of the differences d from the model
+    over n answers (see `CircuitTests`): a circuit whose metric is above the model's is as wrong as
+    one below. The nest of least area among all circuits tested so far is kept:
 
-    1. Attribution proposes: of every size the circuits cut (`graph.cut`) from the scores of
-       `eap-ig-inputs` and `conductance` by magnitude, from the former's magnitudes on each prompt,
-       all of the same gradients at 3 points (`path_scores`); from those of `eap-ig-activations`
-       at one point by magnitude and with their sign; and from the sum of all but the third, each
-       divided by its total. In graphs so small that closing each edge alone costs at most three
-       times the latter, its exact effect takes their place. If the best circuit of the largest size
-       is more than half as bad as no edges, minus the gradient by gates proposes too, the mean over
-       points on the line from closed gates to open ones: integrated gradients (Sundararajan et al.
-       2017, arXiv 1703.01365) over gates.
+    1. Attribution proposes circuits of every size, cut (`graph.cut`) from the three `path_scores`,
+       which share gradients at 3 points: `eap-ig-inputs` and `conductance` by magnitude, and the
+       former's magnitudes summed over prompts; from `eap-ig-activations` at one point, by magnitude
+       and with its sign; and from the sum of the magnitudes of these three methods, each divided by
+       its total. In graphs so small that closing each edge alone costs at most three times
+       `eap-ig-activations`, the exact effects take its place. If the best circuit of the largest
+       size is more than half as bad as no edges, minus the gradient by gates proposes too, the mean
+       over points on the line from closed gates to open ones: integrated gradients (Sundararajan et
+       al. 2017, arXiv 1703.01365) over gates.
     2. Size by size from the largest, let C be the circuit of the nest of a size and P that of the
        size before. Where the budget allows, P is peeled (`peel`): its edges are tested one by one
        from the output backwards, and those removed that add less to the loss than the edges that C
        lacks do on average. What is left is cut by the effects of its edges. ACDC does this with the
-       whole model and one threshold; paths that stand in for one another keep one of them.
+       whole model and one threshold. Of paths that stand in for one another one remains.
     3. Exact tests re-rank. The weakest edges of C, by their worth in C (integrated over its gates),
        are exchanged for those of P outside it whose gates have the largest gradient at C. Several
        such exchanges are tested. Where every edge of P can be tested alone for few forwards, the
        exact effects of closing, or opening, each take the place of gradients, again and again while
-       that helps. Smaller circuits within the best of them are cut anew by all rankings so far.
-       Ranking the remaining edges again after each cut is what progressive skeletonization does (de
-       Jorge et al. 2021, arXiv 2006.09081).
+       that helps. Then circuits of the smaller sizes are cut within C, and within the best circuit
+       of its size: from the proposals, from the worth of edges in C, and from the sum of the worth
+       in all circuits so far. Progressive skeletonization (de Jorge et al. 2021, arXiv 2006.09081)
+       likewise ranks the remaining edges again after each cut.
 
     Gradients are taken at the sizes at which the weighted loss is largest, as far as the budget
     allows; at the others circuits are cut within P by all rankings. A budget too small for all
@@ -133,8 +135,7 @@ def eap_exact(problem: ScoringProblem, method: EapExactMethod) -> EdgeScores:
         )
     search = _Search(problem, budget)
     scores = search.run()
-    details: dict[str, Any] = {"forwards": search.tests.spent, "budget": search.budget}
-    details["circuits"] = search.report()
+    details = {"forwards": search.tests.spent, "budget": budget, "circuits": search.report()}
     by_edge = dict(zip(problem.topology.edges, scores.tolist(), strict=True))
     return DetailedScores(by_edge, details)
 
@@ -143,7 +144,7 @@ class _Search:
     """What is known of circuits and edges.
 
     Attributes:
-        reserve: forwards that are left for measuring what is returned.
+        reserve: forwards that are kept for measuring what is returned.
         nests: the circuits that were tested.
         proposals: the rankings made from the whole model, before any exchange.
         worth: what edges are worth in the circuit that was looked at last, 0 outside.
@@ -155,15 +156,15 @@ class _Search:
     def __init__(self, problem: ScoringProblem, budget: float) -> None:
         self.problem, self.topology, self.budget = problem, problem.topology, budget
         self.tests = CircuitTests(problem, budget)
-        self._of_circuit = 1 + self.tests.forwards.of_edges + self.tests.forwards.of_answers
+        forwards = self.tests.forwards
+        self._of_circuit = 1 + forwards.of_edges + forwards.of_answers
         self.reserve = self._of_circuit
-        gradient = self.tests.forwards.gradient(apart=True)
-        self._of_exchange = gradient + self.tests.forwards.integral(POINTS, problem.memory)
+        self._of_exchange = forwards.gradient(apart=True)
+        self._of_exchange += forwards.integral(POINTS, problem.memory)
         n_edges = self.topology.n_edges
         self.sizes = sorted({int(share * n_edges + 1e-9) for share in SHARES} - {0}, reverse=True)
         self.nests = Nests(weigh_sizes(self.sizes, n_edges))
         self.whole: Mask = np.ones(n_edges, dtype=bool)
-        forwards = self.tests.forwards
         self.history: Values = np.zeros(n_edges)
         of_groups = len(GROUP_POINTS) * forwards.gradients_by_group()
         few = forwards.along_path(POINTS_IF_SMALL)
@@ -211,7 +212,7 @@ class _Search:
 
     def _close_each(self, allowed: float) -> Values | None:
         """The exact effect of closing each edge alone; None if that costs more than `allowed`."""
-        # every test computes an output at least
+        # Counting takes long: so many are not counted, as if each computed one output of mean cost.
         if len(self.whole) > allowed * len(self.topology.sources):
             return None
         closed = [_flipped(self.whole, edge) for edge in range(len(self.whole))]
@@ -231,7 +232,7 @@ class _Search:
     def _integrate_if_poor(self) -> None:
         """Integrate the gates of the whole model if the best circuit of the first size is poor.
 
-        Changing one group of sources at a time finds nothing where each is replaced by another.
+        Changing sources one group at a time shows nothing where others stand in for each of them.
         """
         (empty,) = self.tests.test([~self.whole])
         if self.nests.best()[0].tested.loss < POOR * empty.loss:
@@ -256,9 +257,9 @@ class _Search:
     def _peel(self, at: int, within: Mask, nest: Nest) -> bool:
         """Peel the circuit of the size before, if that is affordable; whether it was done.
 
-        What one edge may add to the loss is the mean of what the edges add that the nest removes
-        from one size to the other. Each size has the share of the budget that its weighted loss has
-        among those that follow.
+        The threshold is the loss that the nest adds from the size before to this one, per edge that
+        it removes. Of what is left of the budget, a size has the share that its weighted loss has
+        in the sum of its own and those of all smaller sizes.
         """
         weights = self.nests.weights
         gains = [weights[i] * one.tested.loss for i, one in enumerate(nest)]
@@ -286,7 +287,7 @@ class _Search:
         best, edges, measured = nest[at].tested, within.nonzero()[0].tolist(), False
         while True:
             allowed = min(SINGLE_TESTS, self._left())
-            # every test computes an output at least
+            # As in `_close_each`.
             if len(edges) > allowed * len(self.topology.sources):
                 break
             flipped = [_flipped(best.mask, edge) for edge in edges]
@@ -319,8 +320,8 @@ class _Search:
     def _settle(self, scores: Sequence[Values]) -> Values:
         """The first scores whose nest, as it is cut from them, has the least area.
 
-        A cut may exceed a size by several edges and be replaced by another, so that the nest is
-        cut and measured again.
+        Cuts from the scores of a nest may be other circuits, where paths of several edges do not
+        fit a size, so they are measured.
         """
         best, least = scores[0], np.inf
         for made in scores:

@@ -41,7 +41,7 @@ operating system maps them at each allocation: three times slower on small model
 _SHARED_BYTES = 256 * 2**20
 """For outputs that circuits have in common, and again for what knockouts have in common."""
 
-_DENSE = 8
+DENSE = 8
 """If more than one in this many edges is present, a matrix product sums them faster."""
 
 _LEAST_ROWS = 256
@@ -308,7 +308,7 @@ class _Circuit(ReceiverForward):
             mask = mask[:1]
         if not mask.any():
             return base[None]
-        if self.n_everywhere is None and mask.sum() * _DENSE < mask.size:
+        if self.n_everywhere is None and mask.sum() * DENSE < mask.size:
             # The last term of each sum is the base.
             self.changes[-1] = base.flatten()
             of_base = np.full((len(mask), 1), len(self.changes) - 1)

@@ -100,6 +100,16 @@ def rows_by_span(
     return [(name, (index == i).nonzero().flatten()) for i, name in enumerate(names)]
 
 
+def masks_by_span(
+    layout: Layout, names: Sequence[str], prompts: slice = slice(None)
+) -> list[tuple[str | None, Bool[Tensor, "batch pos 1"] | None]]:
+    """Return each span with a mask of its positions in some prompts; None as in `rows_by_span`."""
+    if layout.span_index is None or len(names) < 2:
+        return [(names[0] if names else None, None)]
+    index = layout.span_index[prompts][..., None]
+    return [(name, index == i) for i, name in enumerate(names)]
+
+
 @dataclass(frozen=True)
 class SpanAnswers:
     """The answers that are predicted in one span.

@@ -90,7 +90,7 @@ class CircuitTests:
         return mean, mean.abs() + (variance / apart.shape[1] + _LEAST_VARIANCE).sqrt()
 
     def loss_of(self, final: Float[Tensor, "state answer d_model"]) -> Float[Tensor, " state"]:
-        """The loss of circuits with these final streams."""
+        """The loss of circuits with these final streams, see `CircuitTests`."""
         return self._loss(self._exact.per_answer(final))[1]
 
     def cost(self, masks: Sequence[Mask]) -> float:
@@ -100,7 +100,7 @@ class CircuitTests:
         return sum((self.forwards.circuits(batch) for batch in batches), 0.0)
 
     def _new(self, masks: Sequence[Mask]) -> list[Mask]:
-        """Those that were not measured before, each once."""
+        """The circuits that were not measured before, each once."""
         once = {mask.tobytes(): mask for mask in masks}
         return [mask for key, mask in once.items() if key not in self._known]
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
 
-from acdc_pipeline.algorithms.nested.forwards import Mask
+from acdc_pipeline.algorithms.nested.forwards import Mask, Values
 from acdc_pipeline.algorithms.nested.nests import ranks
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.graph.cut import cut_masks
-
-Values = Float[np.ndarray, " edge"]
 
 EXCHANGES = (1 / 16, 1 / 6)
 """Shares of a circuit's edges that are exchanged at once."""

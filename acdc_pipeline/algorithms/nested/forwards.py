@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 
 from acdc_pipeline.algorithms.eap import source_groups
 from acdc_pipeline.engine import Bench
+from acdc_pipeline.engine.circuit_forward import DENSE
 from acdc_pipeline.engine.gradients.gates import prompts_that_fit
 from acdc_pipeline.engine.layout import reads_every_row
 from acdc_pipeline.engine.shared_outputs import identify_outputs
@@ -16,29 +17,32 @@ from acdc_pipeline.graph import LOGITS, SLOTS, Node, Receiver, Topology
 from acdc_pipeline.models.weights import Attention
 
 Mask = Bool[np.ndarray, " edge"]
+Values = Float[np.ndarray, " edge"]
 
 PASSES = 3.0
-"""Passes of a gradient: forward, the same again layer by layer, and backward by activations."""
-
-DENSE = 8
-"""The engine adds up single outputs, without a product, if fewer than one in so many is read."""
+"""Passes of a gradient, each as dear as a forward: the forward, each layer's forward once more, and
+the backward, which computes gradients by activations but none by weights."""
 
 
 class Forwards:
     """Costs in units of one forward of the whole model on the prompts of a bench.
 
-    What is counted are multiply-adds of matrix products: of a head its projections, scores and
-    mixture of values, of an MLP or a mixer its weights, of an edge the width of the stream, for it
-    is one entry of a matrix from what is written to what is read where edges are kept apart, and of
-    an answer the logits over the vocabulary. A forward of the whole model reads one stream and has
-    no edges. Circuits are computed at the answers alone in the last layer, but for what queries
-    there read; prompts are counted at full length.
+    What is counted are the multiply-adds of matrix products, at each position: of a head its
+    projections, scores and mixture of values; of an MLP or a mixer its weights; of an answer the
+    logits over the vocabulary. A forward of the whole model reads one stream. A circuit reads a sum
+    of outputs for each receiver, which is a product with a matrix of one entry for each edge: an
+    edge counts as many multiply-adds as the stream is wide. In the last layer a circuit is computed
+    at the answers alone, but for keys and values. Prompts are counted at full length.
+
+    A forward is half of `set_up`, which runs the model twice and computes logits once.
 
     Attributes:
-        multiply_adds: of one forward, those of all prompts.
-        of_source: what each source costs; 1 in total, but for the logits.
-        in_circuit: the same where what follows is needed at the answers alone.
-        of_edges: what reading all edges apart costs, once.
+        multiply_adds: those of one forward, on all prompts.
+        at_answers: the share of positions that have answers.
+        of_source: what each source costs. With half of `of_answers` they add up to 1.
+        in_circuit: what each source costs in a circuit.
+        of_edge: what reading one edge costs.
+        of_edges: what reading every edge of a graph without spans costs, once.
         of_answers: what the logits of all answers cost.
     """
 
@@ -46,7 +50,8 @@ class Forwards:
         self.bench, self.weights = bench, bench.weights.without_one_span
         self.topology: Topology = self.weights.topology
         layout, work = bench.layout, np.zeros(len(self.topology.sources))
-        self.at_answers = min(1.0, len(layout.answer_row) / layout.batch / layout.pos)
+        answers_at_position = len(layout.answer_row) / layout.batch / layout.pos
+        self.at_answers = min(1.0, answers_at_position)
         for layer, block in enumerate(self.weights.shapes):
             at, mlps = self.topology.head_sources(layer), self.topology.mlp_sources(layer)
             if block.attn is not None:
@@ -56,8 +61,8 @@ class Forwards:
                 work[mixer] = block.mixer.n_weights
             if block.mlp is not None:
                 work[mlps.start : mlps.stop] = block.mlp.n_weights / len(mlps)
-        answers = len(layout.answer_row) / layout.batch / layout.pos * self.weights.w_u.numel()
-        total = work.sum() + answers / 2  # of the two runs of a bench, one has logits
+        answers = answers_at_position * self.weights.w_u.numel()
+        total = work.sum() + answers / 2
         self.multiply_adds = total * layout.batch * layout.pos
         self.of_source: Float[np.ndarray, " src"] = work / total
         self.in_circuit = self.of_source.copy()
@@ -73,30 +78,37 @@ class Forwards:
         self.of_answers = answers / total
 
     def gradient(self, *, apart: bool) -> float:
-        """Of a gradient by the inputs of all receivers, and its product with every source.
+        """The cost of the gradient by the inputs of all receivers, times what each source writes.
 
         Args:
-            apart: whether edges are kept apart in the forward, too, and the gradient is by gates.
+            apart: whether the gradient is by the gates of edges: all passes read every edge apart,
+                in place of one product with the gradient.
         """
         return PASSES * (1 + self.of_answers) + self.of_edges * (PASSES if apart else 1)
 
     def integral(self, points: int, memory: int) -> float:
-        """Of gradients by gates between 0 and 1, with one more forward where prompts are split."""
+        """The cost of gradients by gates at some points.
+
+        Where not all prompts fit `memory` bytes at once, each takes one more forward.
+        """
         split = prompts_that_fit(self.bench, memory) < self.bench.layout.batch
         return points * (self.gradient(apart=True) + split * (1 + self.of_edges))
 
     def along_path(self, points: int) -> float:
-        """Of `path_scores`: of each point a gradient, a run to its end, and a second product."""
+        """The cost of `path_scores`.
+
+        For each point: a gradient, its product with a second difference of outputs, and a forward.
+        """
         return points * (self.gradient(apart=False) + 1 + self.of_edges)
 
     def gradients_by_group(self) -> float:
-        """Of one point of `eap_ig_activations`: of each group, the gradient in what follows it."""
-        follow = sum(self._after(group) for group in source_groups(self.topology))
-        groups = sum(1 for _ in source_groups(self.topology))
-        return PASSES * (follow + groups * self.of_answers) + self.of_edges
+        """The cost of one point of `eap_ig_activations`: for each group a gradient after it."""
+        groups = list(source_groups(self.topology))
+        follow = sum(map(self._after, groups))
+        return PASSES * (follow + len(groups) * self.of_answers) + self.of_edges
 
     def _after(self, group: Sequence[Node]) -> float:
-        """What the sources cost that are computed again if some of one layer are changed."""
+        """The cost of the sources that are computed again if those of one group are changed."""
         after = self.topology.source_index[group[-1]] + 1
         layer = group[-1].layer
         if self.topology.parallel and layer is not None:  # parts do not read one another
@@ -104,7 +116,7 @@ class Forwards:
         return float(self.of_source[after:].sum())
 
     def circuits(self, masks: Sequence[Mask]) -> float:
-        """Of circuits that run together: of outputs that several need, once."""
+        """The cost of circuits that run together: outputs that several need are computed once."""
         if self.weights.spans is not None:
             return len(masks) * (1 + self.of_edges + self.of_answers)
         ids = identify_outputs(self.weights, masks)
@@ -117,7 +129,7 @@ class Forwards:
         return spent
 
     def _reads(self, mask: Mask, new: Sequence[int]) -> float:
-        """What some sources and the logits read in a circuit."""
+        """The cost of the sums that some sources and the logits read in a circuit."""
         receivers = [Receiver(LOGITS)]
         for source in new:
             node = self.topology.sources[source]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
 
 from acdc_pipeline.algorithms.edge_attribution import max_prompts_at_once
+from acdc_pipeline.algorithms.nested.forwards import Values
 from acdc_pipeline.algorithms.scoring import ScoringProblem
 from acdc_pipeline.engine.components import Stream
 from acdc_pipeline.engine.forward import run_sources_from, run_streams
@@ -19,36 +16,36 @@ from acdc_pipeline.engine.gradients.receiver_gradients import (
     final_gradient,
     receiver_gradients,
 )
-
-Values = Float[np.ndarray, " edge"]
+from acdc_pipeline.engine.span_rows import masks_by_span
 
 _OUTPUTS_HELD = 4
+"""Outputs of every source, or differences of them, that are held at once."""
 
 
 @dataclass(frozen=True)
 class PathScores:
-    """Scores of all edges, in the order of the graph.
+    """Scores of all edges, in the order of the graph and in units of the metric.
+
+    Higher `inputs` and `flows` mean more needed.
 
     Args:
-        inputs: those of `eap_ig_inputs`.
-        flows: those of `conductance`.
-        magnitudes: the sums over prompts of the magnitudes of `inputs` on each alone.
-        flow_magnitudes: likewise of `flows`.
+        inputs: those of `eap_ig_inputs`, at other points.
+        flows: those of `conductance`, by the midpoint rule in place of the trapezoidal one.
+        magnitudes: the sums over prompts of the magnitudes of what each adds to `inputs`.
     """
 
     inputs: Values
     flows: Values
     magnitudes: Values
-    flow_magnitudes: Values
 
 
 def path_scores(problem: ScoringProblem, points: int) -> PathScores:
     """Scores from gradients at `points` on the line from the ablated to the clean embedding.
 
     The line is divided into as many equal pieces, and the gradient is taken in the middle of each
-    (the midpoint rule). With it is multiplied what a source writes where `input` is ablated less
-    what it writes in the clean run, for `inputs`, each piece for its share; or less from one end of
-    the piece to the other, for `flows`.
+    (the midpoint rule). For `inputs` it is multiplied by 1 / `points` of the difference between the
+    ablated and the clean output of a source; for `flows` by what the source writes at the ablated
+    end of the piece less what it writes at the clean end.
     """
     bench, topology = problem.bench, problem.topology
     clean, ablated = bench.clean.outputs[0], bench.ablated[0]
@@ -58,7 +55,7 @@ def path_scores(problem: ScoringProblem, points: int) -> PathScores:
 
     middles = [run_streams(bench.weights, embedded((k + 0.5) / points)) for k in range(points)]
     at_final = [final_gradient(problem.differentiable, bench.layout, s.final) for s in middles]
-    totals = torch.zeros(4, topology.n_edges, dtype=torch.float64)
+    totals = torch.zeros(3, topology.n_edges, dtype=torch.float64)
     at_once = max_prompts_at_once(bench, problem.memory, _OUTPUTS_HELD)
     for start in range(0, bench.layout.batch, at_once):
         chosen = slice(start, start + at_once)
@@ -76,7 +73,7 @@ def path_scores(problem: ScoringProblem, points: int) -> PathScores:
             for group in receiver_gradients(bench.weights, streams, gradient, GRADIENTS):
                 for row, step in enumerate((whole / points, begin - end)):
                     seen = step[: topology.n_sources_of(group.receivers[0])]
-                    for span, mask in _spans(problem, chosen):
+                    for span, mask in masks_by_span(bench.layout, topology.spans, chosen):
                         at_step = seen if mask is None else seen * mask
                         by_prompt = torch.einsum("sbpd,nbpd->nbs", at_step, group.gradient)
                         for receiver, values in zip(group.receivers, by_prompt, strict=True):
@@ -84,18 +81,6 @@ def path_scores(problem: ScoringProblem, points: int) -> PathScores:
                             if at is not None:  # `logits` is read in the spans of answers alone
                                 sums[row, :, at : at + len(seen)] += values
         totals[:2] += sums.sum(1).cpu().double()
-        totals[2:] += sums.abs().sum(1).cpu().double()
+        totals[2:] += sums[:1].abs().sum(1).cpu().double()
         problem.advance(min(1.0, (start + at_once) / bench.layout.batch))
     return PathScores(*totals.numpy())
-
-
-def _spans(
-    problem: ScoringProblem, chosen: slice
-) -> Iterator[tuple[str | None, Bool[Tensor, "batch pos 1"] | None]]:
-    """Each span, and where it is; None for no span."""
-    index, spans = problem.bench.layout.span_index, problem.topology.spans
-    if index is None or not spans:
-        yield None, None
-        return
-    for number, span in enumerate(spans):
-        yield span, (index[chosen] == number)[..., None]

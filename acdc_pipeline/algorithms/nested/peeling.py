@@ -6,26 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from acdc_pipeline.algorithms.acdc import acdc
 from acdc_pipeline.algorithms.nested.circuit_tests import CircuitTests
-from acdc_pipeline.algorithms.nested.forwards import Mask
+from acdc_pipeline.algorithms.nested.forwards import Mask, Values
 from acdc_pipeline.engine.search.model_search import ChangeSearch
 from acdc_pipeline.errors import OutOfMemoryBudget
 from acdc_pipeline.graph import Decision
 
-Values = Float[np.ndarray, " edge"]
-
 _AT_ONCE = 8
 """States that are evaluated at once: as many may be spent before a limit is noticed."""
-
-
-_BESIDE = 1.0
-"""What is computed in place of each product with weights: attention and sums of changes, too."""
-
-_REFRESHED = 256
-"""States after which a search computes all activations again."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +43,12 @@ def peel(tests: CircuitTests, mask: Mask, threshold: float, limit: float) -> Pee
 
     The search of ACDC (Conmy et al. 2023, arXiv 2304.14997, Algorithm 1) in a circuit in place of
     the whole model, by the loss of `CircuitTests` in place of the metric. What it takes is added to
-    `tests.spent`: for each state that the search evaluates, the sources that follow the edge and
-    are still read, and the edges that these read.
+    `tests.spent`: for each state that the search evaluates, the products with weights of the
+    sources that follow the edge and are still read. Attention and sums over edges are not counted.
 
     Args:
+        mask: the circuit.
+        threshold: in units of the loss.
         limit: forwards after which the search ends; edges that were not tested stay.
 
     Returns:
@@ -120,8 +112,8 @@ class _Count:
         products = self.search.multiply_adds - self.done
         states = self.search.states_evaluated - self.states
         self.done, self.states = self.done + products, self.states + states
-        took = _BESIDE * products / self.tests.forwards.multiply_adds
-        took += states * self.of_pass / _REFRESHED
+        took = products / self.tests.forwards.multiply_adds
+        took += states * self.of_pass / self.search.recompute_after
         self.tests.spent += took
         self.dearest = max(self.dearest, took)
         if self.tests.spent + self.dearest > self.most:

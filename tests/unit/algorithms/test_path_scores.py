@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from acdc_pipeline.engine.resample import take_rows
 from acdc_pipeline.graph.cut import score_array
 from acdc_pipeline.models import load_model
 from acdc_pipeline.prompts.make import make_prompts
+from acdc_pipeline.prompts.spans import spans_from_names, with_answers
 from acdc_pipeline.specs.catalogue import find_task
 from tests.scoring import problem_of
 from tests.support import REPOSITORY
@@ -21,16 +24,20 @@ from tests.support import REPOSITORY
 POINTS = 2
 
 
-def bench_of(model: str, task: str, n: int = 5) -> Bench:
-    loaded = load_model(f"zoo:{model}", dtype="float64", device="cpu")
+@pytest.fixture(scope="module", params=["whole prompts", "one span", "two spans"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    loaded = load_model("zoo:neox-4l", dtype="float64", device="cpu")
     assert loaded.tokenizer is not None
-    prompts = make_prompts(find_task(task, REPOSITORY), loaded.tokenizer, n=n, seed=0)
+    task = find_task("induction", REPOSITORY)
+    prompts = make_prompts(task, loaded.tokenizer, n=5, seed=0)
+    pos = prompts.clean.shape[1]
+    first = {"whole prompts": None, "one span": pos, "two spans": pos // 2}[request.param]
+    if first is not None:
+        rows = [["early" if p < first else "late" for p in range(pos)]] * len(prompts)
+        named = spans_from_names(rows, pos)
+        spans = with_answers(named, prompts.answer_row, prompts.answer_pos)
+        prompts = replace(prompts, spans=spans)
     return set_up(loaded.weights, prompts, "corrupted")
-
-
-@pytest.fixture(scope="module")
-def bench() -> Bench:
-    return bench_of("neox-4l", "induction")
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +71,5 @@ def test_inputs_and_flows_are_attributions_point_by_point(bench: Bench, found: P
 def test_magnitudes_are_those_of_each_prompt_alone(bench: Bench, found: PathScores):
     n = len(bench.prompts)
     alone = [path_scores(problem_of(take_rows(bench, [i]), "kl"), POINTS) for i in range(n)]
-    for name, total in (("inputs", "magnitudes"), ("flows", "flow_magnitudes")):
-        expected = sum(np.abs(getattr(one, name)) for one in alone) / n
-        np.testing.assert_allclose(getattr(found, total), expected, atol=1e-12)
+    expected = sum(np.abs(one.inputs) for one in alone) / n
+    np.testing.assert_allclose(found.magnitudes, expected, atol=1e-12)
