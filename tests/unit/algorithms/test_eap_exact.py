@@ -28,8 +28,8 @@ from tests.scoring import problem_of, scored_method
 from tests.support import REPOSITORY
 
 SHORT = {"compiled-lookback": (0.99, 30.0), "compiled-sort": (0.92, 20.0)}
-"""Where the usual budget ends before single edges of the smallest circuits are tested: the area
-that is reached with it, and a budget with which it is 1."""
+"""Models whose usual budget ends before every edge of the smallest circuits is tested alone: the
+least area under the ROC curve with that budget, and a budget in forwards with which it is 1."""
 
 REDUNDANT = [name for name in compiled.list_compiled() if len(compiled.alternatives(name)) > 1]
 
@@ -56,12 +56,12 @@ def found_in(bench: Bench, **parameters: Any) -> DetailedScores:
     return scores
 
 
-@pytest.mark.parametrize("metric", ["kl", "logit_diff"])
+@pytest.mark.parametrize(("metric", "budget"), [("kl", 60.0), ("logit_diff", 90.0)])
 def test_reported_circuits_are_cut_from_the_scores_and_their_effects_are_those_by_brute_force(
-    metric: str,
+    metric: str, budget: float
 ):
     bench = bench_of("attn-2l")
-    scores = found_in(bench, metric=metric, budget=60.0)
+    scores = found_in(bench, metric=metric, budget=budget)
     sign, topology = 1 if metric == "kl" else -1, bench.weights.topology
     names = {str(edge): edge for edge in topology.edges}
     whole = measure_value(bench, metric, topology.edges)
@@ -74,7 +74,7 @@ def test_reported_circuits_are_cut_from_the_scores_and_their_effects_are_those_b
             without = measure_value(bench, metric, circuit - {names[name]})
             assert effect == pytest.approx(sign * (without - value), abs=1e-9)
             effects += 1
-    assert effects > 3 or metric == "logit_diff"
+    assert effects > 3
 
 
 @pytest.mark.parametrize("metric", ["kl", "logit_diff"])
@@ -108,17 +108,24 @@ def test_matrix_products_of_a_search_are_within_the_forwards_that_it_reports(bud
     with FlopCounterMode(display=False) as of_search:
         details = found_in(bench, budget=budget).details
     products = 2 * of_search.get_total_flops() / of_two.get_total_flops()
-    assert 0.7 * details["forwards"] < products < 1.03 * details["forwards"]
+    # Gradients are counted a few percent too high. Peeling, which is counted too low, is not paid
+    # for by these budgets.
+    assert 0.95 * details["forwards"] < products < 1.01 * details["forwards"]
     assert details["forwards"] <= details["budget"]
 
 
 @pytest.mark.parametrize("name", [n for n in compiled.list_compiled() if n not in REDUNDANT])
 def test_true_edges_come_before_all_others(name: str):
     bench = bench_of(name, n=16)
-    least, enough = SHORT.get(name, (1.0, None))
-    for budget, area in {None: least, enough: 1.0}.items():
+
+    def area(budget: float | None) -> float:
         roc = roc_of_scores(found_in(bench, budget=budget), compiled.truth(name), "signed")
-        assert pessimistic_auc(roc) >= area
+        return pessimistic_auc(roc)
+
+    least, enough = SHORT.get(name, (1.0, None))
+    assert area(None) >= least
+    if enough is not None:
+        assert area(enough) == 1.0
 
 
 def test_reported_circuits_of_edges_in_spans_have_the_loss_by_brute_force():

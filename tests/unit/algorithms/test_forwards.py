@@ -44,12 +44,13 @@ def test_forwards_of_gradients_are_the_products_that_are_computed(model: str):
         lambda: tests.integrated(np.ones(bench.weights.topology.n_edges, dtype=bool), (0.5,)),
     ]
     for step in steps:
-        before = tests.spent
-        assert products(step) / forward == pytest.approx(tests.spent - before, rel=0.06)
+        before, found = tests.spent, products(step) / forward
+        counted = tests.spent - before
+        assert 0.94 * counted < found < 1.01 * counted  # not too low, for budgets are kept to
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_circuits_take_at_most_the_forwards_that_are_counted(model: str):
+def test_forwards_of_circuits_are_the_products_that_are_computed(model: str):
     bench = bench_of(model, n=4)
     tests, topology = CircuitTests(problem_of(bench, "kl")), bench.weights.topology
     forward = products(lambda: set_up(bench.weights, bench.prompts, "corrupted")) / 2
@@ -58,6 +59,6 @@ def test_circuits_take_at_most_the_forwards_that_are_counted(model: str):
         topology, scores, [topology.n_edges // part for part in (2, 3, 5, 9)], "signed"
     )
     counted = tests.cost(masks)
-    assert 0.5 * counted < products(lambda: tests.test(masks)) / forward < 1.03 * counted
+    assert products(lambda: tests.test(masks)) / forward == pytest.approx(counted, rel=0.02)
     assert tests.spent == counted
     assert tests.cost(masks) == 0.0

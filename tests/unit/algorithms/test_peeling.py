@@ -66,7 +66,7 @@ def test_peeled_circuit_is_that_of_a_plain_loop(share: float):
     took = 2 * counter.get_total_flops() / of_two.get_total_flops()
     assert found is not None
     assert found.complete
-    assert 0.5 * took < tests.spent - spent < 2 * took
+    assert 0.75 * took < tests.spent - spent < took  # attention and sums of edges are not counted
     np.testing.assert_array_equal(found.mask, peeled_plainly(tests, mask, threshold))
     assert (found.effects[found.mask] >= threshold).all()
     assert np.isnan(found.effects[~mask]).all()
