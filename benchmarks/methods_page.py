@@ -88,10 +88,11 @@ def page(
     ]
     for group in groups:
         of = {cell: found for cell, found in table.items() if cell.group == group}
+        missing = _not_measured(of)
         of, rare = _part_rare(of)
         parts.append(f"## {_TITLES[group]}\n\n" + "\n".join(_means(of)) + "\n")
         parts.append(_explain_means(of) + rare)
-        parts.append(f"{parameters[group]}{_not_measured(of)}\n")
+        parts.append(f"{parameters[group]}{missing}\n")
         parts += _against(of, "eap-exact", "eap-ig-activations")
         if group != "compiled" and len(of) > 1:
             parts.append("CMD in each cell, the lowest in bold:\n\n" + "\n".join(_each(of)) + "\n")
@@ -120,6 +121,7 @@ def _part_rare(
 
 
 def _not_measured(table: Mapping[Cell, Mapping[str, Figures]]) -> str:
+    """A sentence on the methods that were measured in no cell."""
     measured = _methods_of(table)
     named = ", ".join(f"`{name}`" for name in METHODS if name not in measured)
     return f" Not measured: {named}." if named else ""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
 from pathlib import Path
 
 from acdc_pipeline.models.zoo import compiled
-from benchmarks.methods_table import MODELS, cells, main
+from acdc_pipeline.specs import METHODS
+from benchmarks import methods_page
+from benchmarks.methods_table import MODELS, Cell, Figures, cells, main
 
 
 def test_table_is_made_of_every_method_asked_for_and_goes_on_where_it_stopped(tmp_path: Path):
@@ -30,6 +34,29 @@ def test_table_is_made_of_every_method_asked_for_and_goes_on_where_it_stopped(tm
     assert header.index("CMD") < header.index("CPR")
     assert {row.split(" | ")[0] for row in rows} == {"| exact", "| random", "| acdc"}
     assert rows[-1].startswith("| random | 1 | 0 of 2 |")
+    _, missing = page.read_text().split(" Not measured: ")
+    measured = {"exact", "random", "acdc"}
+    assert set(re.findall(r"`([^`]+)`", missing.splitlines()[0])) == set(METHODS) - measured
+
+
+def test_method_measured_in_few_cells_is_not_said_to_be_missing():
+    figures = Figures(None, 0.1, 1.0, 0.1, 1.0, None, 1.0, 1.0, [0.1], [0.1])
+    table = {Cell("zoo", "ioi", name): {"exact": figures} for name in MODELS[:3]}
+    next(iter(table.values()))["acdc"] = figures
+    asked = argparse.Namespace(
+        groups=["zoo"],
+        models=[],
+        tasks=[],
+        methods=[],
+        prompts=[8, 8, 8],
+        resamples=2,
+        threads=1,
+        longest=3.0,
+    )
+    text = methods_page.page(table, asked, "a machine", {"zoo": "Parameters."})
+    assert "too few cells for the tables: `acdc` (1)." in text
+    _, missing = text.split("Parameters. Not measured: ")
+    assert "`acdc`" not in missing.splitlines()[0]
 
 
 def test_cells_are_the_tasks_that_models_claim():
