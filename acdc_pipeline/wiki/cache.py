@@ -81,7 +81,10 @@ def _decompress(packed: bytes) -> bytes:
 
 
 def _pack(parts: Sequence[bytes]) -> bytes:
-    """Compress numbers: their first bytes first, which are often the same."""
+    """Compress 32-bit numbers: the lowest bytes of all, the next ones, up to the highest.
+
+    The highest ones are often the same, and compress well next to each other.
+    """
     planes = np.frombuffer(b"".join(parts), np.uint8).reshape(-1, 4).T
     return zlib.compress(planes.tobytes(), 1)
 

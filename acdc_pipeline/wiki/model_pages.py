@@ -64,8 +64,8 @@ def write_model_files(
 
     Args:
         same_scores: whether the scores and roles of all models are those of the last build.
-        meanwhile: writes what other pages need no model's files for; called once, while other
-            processes write models if there are any.
+        meanwhile: writes all other files; called once, and while other processes write those of
+            models if there are such processes.
     """
     files_before = before.files_by_section()
     writer = Writer(out, before.files)

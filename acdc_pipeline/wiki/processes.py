@@ -50,16 +50,17 @@ def map_in_processes(
 ) -> Iterator[_Result]:
     """Yield the results for `items` as completed. Raises ExecutionFailed if a process is killed.
 
-    `meanwhile` is called in this process once the others have work.
+    `meanwhile` is called in this process as soon as the others have work.
     """
     # Spawned, not forked: locks held by Arrow's threads would stay locked in a fork.
     with ProcessPoolExecutor(
         min(jobs, len(items)), mp_context=get_context("spawn"), initializer=_start_worker
     ) as pool:
         try:
-            submitted = {pool.submit(function, item) for item in items}
+            # nothing else refers to the futures, whose results are large
+            completed = as_completed({pool.submit(function, item) for item in items})
             meanwhile()
-            for future in as_completed(submitted):
+            for future in completed:
                 yield future.result()
                 del future  # frees its result
         except BrokenProcessPool as error:

@@ -16,6 +16,7 @@ from acdc_pipeline.specs.head_scores import ROLES, SCORES, ScoreDefinition, pars
 from acdc_pipeline.wiki.text import pluralize
 
 _METRIC = re.compile(r"\b([a-z]\w*)@\d+(?::([^\s,;()]+))?")
+"""A metric in a text: the name of a score, its version, and its task if it has one."""
 
 OTHER = "other scores"
 """Family of the scores that this version does not define."""
@@ -37,7 +38,7 @@ _DIRECT = {"direct_effect", "copy_attribution", "anti_induction"}
 """Scores by direct logit attribution of the model as it is."""
 
 INTERVAL_BITS = 16
-"""Binary digits of the ends of intervals, which are random: nearly five decimal ones."""
+"""Significant binary digits of the ends of intervals, which are random: within 2**-16 (1.5e-5)."""
 
 Grid = Float64[np.ndarray, "layer head"]
 
@@ -72,7 +73,7 @@ class Score:
 
 
 def round_to_bits(values: np.ndarray, bits: int) -> np.ndarray:
-    """Round numbers to so many binary digits; their last bytes are then 0, and compress well."""
+    """Round to significant binary digits; the last bytes are then 0, and compress well."""
     mantissa, exponent = np.frexp(values)
     return np.ldexp(np.rint(mantissa * 2**bits), exponent - bits)
 

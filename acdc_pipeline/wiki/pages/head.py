@@ -136,7 +136,7 @@ def _circuit(section: Section, series: CircuitSeries, name: str) -> Data:
     cut = series.smallest_with_head(name)
     assert cut is not None
     several = len(series.cuts) > 1
-    is_first = series.cuts[0] is cut and several
+    is_first = series.cuts[0] is cut
     smallest = "the largest threshold" if series.has_thresholds else "the smallest"
     return {
         "task": series.task,

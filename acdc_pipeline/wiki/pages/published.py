@@ -149,6 +149,7 @@ def _judge(findings: Iterable[tuple[Model, HeadIndex, Sequence[Finding]]]) -> li
 
 
 def _is_measured(site: Site, role: str, task: str) -> bool:
+    """Whether a model with circuits of the task has the score that decides about the role."""
     metric = primary_metric(role, task)
     return any(metric in model.scores for model in site.models if task in model.circuits)
 
