@@ -62,12 +62,12 @@ def universal_data(site: Site, role: RoleDefinition) -> Data:
 def _answer(found: Universality) -> str:
     """Return `in 9 of 10 models (95 % interval 0.60–0.98), and in 6 of 6 unrelated groups`."""
     if not found.measured:
-        return "It can be told in no model."
+        return "No model has scores that can show it."
     having = len(found.having)
     space = "\N{NARROW NO-BREAK SPACE}"
     word = "Yes: in" if not found.lacking else "No: in" if having else "In none: "
     text = (
-        f"{word} {having} of {pluralize(found.measured, 'model')} in which it can be told "
+        f"{word} {having} of {pluralize(found.measured, 'model')} whose scores can show it "
         f"(95{space}% interval {_interval(found.interval)})"
     )
     if found.groups < found.measured:
