@@ -13,18 +13,8 @@ from typing import Any
 from benchmarks.wiki_reading import PLACES, ROUNDING, read_number
 
 FAR = 0.15
-"""How far texts and patterns may be from the mean of a score: this, or if that is more, for single
-places half of the range of the middle four fifths of all places, for patterns `ERRORS`."""
-
-ERRORS = 3.0
-"""The number of standard errors of the queries of a pattern. They are those of a normal
-distribution with that range."""
-
-OF_RANGE = 2.563
-"""The middle four fifths of a normal distribution, in standard deviations."""
-
-FEW = 5
-"""Number of queries from which the mean of a pattern is not that of single places."""
+"""How far the mean of the texts may be from the score: this, or half of the range of the middle
+four fifths of all places if that is more."""
 
 
 def check_texts(
@@ -32,15 +22,12 @@ def check_texts(
     name: str,
     values: dict[str, float],
     profiles: list[dict[str, Any]],
-    *,
-    has_pattern: bool = True,
 ) -> Iterator[str]:
     """Yield the contradictions between a page's examples of a score and the profiles.
 
     Args:
-        intro: the text above the examples, with the caption of the pattern.
+        intro: the text above the examples, with the caption of the pattern where one is drawn.
         values: the scores of the head.
-        has_pattern: whether the examples are a pattern and texts, and not one text alone.
     """
     shown = re.search(
         r"Places on (.*?) whose (?:attention to )?(.*?) is (?:near|within \S+(?: points?)? of) "
@@ -80,21 +67,28 @@ def check_texts(
     far = max(FAR, (read_number(high) - read_number(low)) / 2)
     if abs(average - values[metric]) > far:
         yield f"the texts have {average:.3f} on average, the score is {values[metric]:.3f}"
-    cells = texts[one["texts"][0]["text"]]["cells"].get(metric, [])
-    if cells and has_pattern:
-        size = len(texts[one["texts"][0]["text"]]["tokens"])
-        pattern = base64.b64decode(one["pattern"])
-        queries = len({q for q, _ in cells})
-        mean_cell = sum(pattern[q * size + k] for q, k in cells) / 255 / queries
-        spread = (read_number(high) - read_number(low)) / OF_RANGE
-        reach = far if queries < FEW else max(FAR, ERRORS * spread / queries**0.5)
-        if abs(mean_cell - values[metric]) > reach:
-            yield f"the pattern has {mean_cell:.3f}, the score is {values[metric]:.3f}"
-        outlined = re.search(r"outlined: what counts, here (\S+\s?%)", intro)
-        # other parts of the page show a text without the pattern
-        is_drawn = "</figcaption>" in intro
-        if is_drawn and (outlined is None or abs(read_number(outlined[1]) - mean_cell) > ROUNDING):
-            yield f"the pattern has {mean_cell:.3f}, its caption {outlined and outlined[1]}"
+    if "</figcaption>" in intro:
+        yield from _check_pattern(intro, one, texts[one["texts"][0]["text"]], metric)
+
+
+def _check_pattern(intro: str, one: Any, text: Any, metric: str) -> Iterator[str]:
+    """The pattern is that of the first text, and its caption has the mean of what is outlined.
+
+    That mean is of all queries of the text that count. The page does not say that it is near the
+    score, which the query of the text is.
+    """
+    place, size = one["texts"][0], len(text["tokens"])
+    pattern = base64.b64decode(one["pattern"])
+    start = place["query"] * size
+    if pattern[start : start + size] != base64.b64decode(place["weights"]):
+        yield "the pattern has other weights than its text"
+    cells = text["cells"].get(metric, [])
+    if not cells:
+        return
+    mean = sum(pattern[q * size + k] for q, k in cells) / 255 / len({q for q, _ in cells})
+    outlined = re.search(r"outlined: what counts, here (\S+\s?%)", intro)
+    if outlined is None or abs(read_number(outlined[1]) - mean) > ROUNDING:
+        yield f"the pattern has {mean:.3f}, its caption {outlined and outlined[1]}"
 
 
 def _check_place(place: Any, text: Any, metric: str) -> tuple[float, float | None]:

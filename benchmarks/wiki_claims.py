@@ -105,6 +105,8 @@ def _check_parts(
 ) -> Iterator[str]:
     """The sentences and texts of further tasks, as those of the first."""
     for part in parts:
+        if intro := part.text("hint"):
+            yield from check_texts(f"{intro} ", name, values, profiles)
         if sentence := part.text("says"):
             yield from _check_place(sentence, part.task, values)
             if "Where the answer of" in sentence:
@@ -113,8 +115,6 @@ def _check_parts(
             yield from _check_effects(sentence, values, profiles)
             if part.task != _task_of(sentence):
                 yield f"{sentence!r} in the part on {part.task}"
-        if intro := part.text("hint"):
-            yield from check_texts(f"{intro} ", name, values, profiles, has_pattern=False)
 
 
 def _check_place(sentence: str, task: str | None, values: dict[str, float]) -> Iterator[str]:
