@@ -102,10 +102,12 @@ def check_feeds(
         elif "No circuit" in said and part.task in tasks:
             yield f"a circuit of {part.task} was searched for: {said}"
         one = _attribution(part, name, profiles)
-        if "In the first text" in said and one is not None:
-            yield from _check_text(said, one)
-        if one is not None:
-            yield from _check_readers(part, name, profiles)
+        if "In the first text" in said:
+            if one is None:
+                yield f"no sources on {part.task} are stored: {said}"
+            else:
+                yield from _check_text(said, one)
+        yield from _check_readers(part, name, profiles)
 
 
 def _check_circuit(
@@ -172,7 +174,9 @@ def _compare_ends(
             continue
         named.append(fits[0])
         number, score = _NUMBER.search(one), edges[fits[0]]
-        if number is not None and score is not None:
+        if number is None and score is not None:
+            yield f"{one} has no number, the score is {score}"
+        elif number is not None and score is not None:
             value = 0.0 if number[2].startswith("≈") else read_number(number[2])
             value = -value if number[1] == "gains" else value
             if abs(value - score) > 5.1e-3 * abs(score) + 1e-4:

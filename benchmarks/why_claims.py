@@ -38,15 +38,15 @@ _SLOTS = {"queries": "by_query", "keys": "by_key", "values": "by_value"}
 def check_why(
     parts: Sequence[Part], name: str, profiles: Sequence[dict[str, Any]], shard: Any
 ) -> Iterator[str]:
-    """Yield the contradictions of the parts of a page, none of which explains what is not stored.
+    """Yield the contradictions of the reasons that the parts of a page give.
 
-    `shard` has the tables of pairs of the model.
+    Args:
+        shard: the tables of pairs of the model, which parts name by number.
     """
-    stored = [
-        (one, profile)
-        for profile in profiles
-        for one in profile.get("attribution", {}).get("heads", {}).get(name, ())
-    ]
+    stored: dict[str, tuple[Any, Any]] = {}
+    for profile in profiles:
+        for one in profile.get("attribution", {}).get("heads", {}).get(name, ()):
+            stored.setdefault(one["metric"], (one, profile))
     explained = 0
     for part in parts:
         number = re.search(r"data-number=(\d+)", part.content)
@@ -55,7 +55,10 @@ def check_why(
             continue
         explained += 1
         metric = shard["heads"][name][int(number[1])]["m"]
-        one, profile = next((one, p) for one, p in stored if one["metric"] == metric)
+        if metric not in stored:
+            yield f"no attribution of {metric} is stored: {text}"
+            continue
+        one, profile = stored[metric]
         said = _SENTENCE.match(text)
         if said is None:
             yield f"the sentence is not understood: {text}"
