@@ -54,13 +54,14 @@ gc.disable()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Leave what was imported out of garbage collection, which took a twentieth of the time.
+    """Leave what was imported out of garbage collection, and let workers share loaded models.
 
-    What can be shared between tests is known once all of them are imported.
+    Collections took a twentieth of the time. Both are about what the tests have imported by now.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000)  # models of tests are small
+    # Fewer collections: what waits for them in a test, models included, is small.
+    gc.set_threshold(50_000)
     gc.enable()
     kept_models.keep_models()
 

@@ -1,8 +1,9 @@
 """Models that workers have loaded, kept for the next worker of this process.
 
-To load a tiny model takes longer than most runs on it. What is loaded a second time has the same
-revision, which is a hash of all files of the model; a model whose tensors or tokenizer changed
-since it was loaded is not used again.
+To load a tiny model takes longer than most runs on it. A model is used again for the same revision,
+which is a hash of all its files, data type and device. One whose weights or tokenizer have changed
+since it was loaded is loaded anew. Hooks and other attributes are not compared: tests must leave
+them alone on models of workers.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ PLENTY = 2**24
 
 
 def keep_models() -> None:
-    """Let all workers share the models that they load, if the package has been imported."""
+    """Let all workers of this process share the models that they load, if any test imports them."""
     worker: Any = sys.modules.get("acdc_pipeline.execution.worker")
     if worker is not None:
         worker.load_reference = _keeping(worker.load_reference)

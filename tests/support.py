@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +26,17 @@ def shared_path(*parts: str) -> Path:
     if not path.exists():
         pytest.skip(f"needs ../shared/{'/'.join(parts)}, which this machine does not have")
     return path
+
+
+def print_elsewhere(code: str) -> bytes:
+    """What Python code prints in another process, where sets of texts have another order."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        env={"PYTHONHASHSEED": "1"},
+        capture_output=True,
+        check=True,
+    ).stdout
 
 
 def source_files(suffix: str = "") -> Iterator[Path]:

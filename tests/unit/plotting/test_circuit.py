@@ -3,8 +3,6 @@ from __future__ import annotations
 import itertools
 import random
 import re
-import subprocess
-import sys
 from xml.etree import ElementTree
 
 import pytest
@@ -14,7 +12,7 @@ from acdc_pipeline.graph import INPUT, LOGITS, Circuit, Edge, Topology
 from acdc_pipeline.plotting.circuit import draw_circuit, select_edges
 from acdc_pipeline.plotting.circuit_layout import NODE_HEIGHT, layout_circuit
 from tests.strategies import circuits
-from tests.support import REPOSITORY
+from tests.support import print_elsewhere
 
 SVG = "{http://www.w3.org/2000/svg}"
 INDUCTION = Circuit.of(
@@ -99,13 +97,7 @@ def test_drawing_is_the_same_bytes_in_another_process():
         "from acdc_pipeline.plotting.circuit import draw_circuit;"
         "sys.stdout.write(draw_circuit(full_gpt2(True), title='t'))"
     )
-    there = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=REPOSITORY,
-        env={"PYTHONHASHSEED": "1"},
-        capture_output=True,
-        check=True,
-    ).stdout
+    there = print_elsewhere(code)
     assert there == draw_circuit(full_gpt2(True), title="t").encode()
     assert there.startswith(b"<svg")
 

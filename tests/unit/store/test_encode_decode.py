@@ -4,8 +4,6 @@ import hashlib
 import json
 import math
 import pickle
-import subprocess
-import sys
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -24,7 +22,7 @@ from acdc_pipeline.store import RunRecord
 from acdc_pipeline.store.codec import decode, decode_summary, encode
 from tests import records
 from tests.strategies import run_records
-from tests.support import REPOSITORY
+from tests.support import print_elsewhere
 
 RECORD = records.record()
 RUN_ID = RECORD.spec.run_id()
@@ -63,14 +61,7 @@ def test_record_encodes_to_the_same_bytes_in_another_process():
         "files = encode(records.record());"
         "print(json.dumps({n: hashlib.sha256(d).hexdigest() for n, d in files.items()}))"
     )
-    there = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=REPOSITORY,
-        env={"PYTHONHASHSEED": "1"},
-        capture_output=True,
-        check=True,
-        text=True,
-    ).stdout
+    there = print_elsewhere(code)
     here = {name: hashlib.sha256(data).hexdigest() for name, data in encode(RECORD).items()}
     assert json.loads(there) == here
 

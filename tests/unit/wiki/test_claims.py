@@ -235,6 +235,34 @@ def test_pages_beside_other_data_are_contradicted(changed: tuple[Path, Path]):
     assert contradicted(*changed, "the pattern has 0.000, its caption") == looking
 
 
+def test_pattern_of_another_text_is_contradicted(changed: tuple[Path, Path]):
+    """Two keys of the query of the text are exchanged; what is outlined keeps its mean."""
+    with edit(changed[0], "profile.json") as document:
+        heads = set()
+        for name, examples in document["typical"]["heads"].items():
+            for one in examples:
+                place = one["texts"][0]
+                text = document["typical"]["texts"][place["text"]]
+                size, query = len(text["tokens"]), place["query"]
+                about = {k for q, k in text["cells"].get(one["metric"], ()) if q == query}
+                pattern = bytearray(base64.b64decode(one["pattern"]))
+                row = slice(query * size, (query + 1) * size)
+                free = [at for at in range(row.start, row.stop) if at - row.start not in about]
+                low, high = min(free, key=pattern.__getitem__), max(free, key=pattern.__getitem__)
+                if pattern[low] < pattern[high]:
+                    pattern[low], pattern[high] = pattern[high], pattern[low]
+                    heads.add(name)
+                one["pattern"] = base64.b64encode(pattern).decode()
+    assert heads
+    assert contradicted(*changed) == contradicted(*changed, "other weights than its text") == heads
+
+
+def test_reasons_that_are_not_stored_are_contradicted(changed: tuple[Path, Path]):
+    with edit(changed[0], "profile.json") as document:
+        document["attribution"]["heads"].pop("a0.h3")
+    assert contradicted(*changed, "no attribution of ") == {"a0.h3"}
+
+
 def test_sentence_on_text_beside_other_shares_is_contradicted(changed: tuple[Path, Path]):
     with edit(changed[0], "text.json") as document:
         shares = document["heads"]["a0.h3"]["attention"]

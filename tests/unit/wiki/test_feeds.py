@@ -40,9 +40,21 @@ def pages(site: Path, slug: str) -> Iterator[tuple[str, list[Part]]]:
 
 
 def contradicted(
-    site: Path, runs: dict[str, list[Path]], change: dict[str, float]
+    site: Path,
+    runs: dict[str, list[Path]],
+    *,
+    score: float = 0.0,
+    share: float = 0.0,
+    of: str = "by_value",
+    lost: int = 0,
 ) -> tuple[int, int]:
-    """The number of sentences on circuits, and of pages with a contradiction."""
+    """The number of sentences on circuits, and of pages with a contradiction.
+
+    Args:
+        score: added to the scores of edges.
+        share: added to the first source `of` a slot in every attribution.
+        lost: edges left out of every circuit.
+    """
     said = wrong = 0
     for slug, folders in runs.items():
         profiles = [
@@ -52,11 +64,9 @@ def contradicted(
         ]
         for one in profiles:
             for found in one["attribution"]["heads"].values():
-                found[0]["by_value"][0][1] += change["share"]
+                found[0][of][0][1] += share
         circuits = [
-            StoredCircuit(
-                task, size, {edge: (s or 0.0) + change["score"] for edge, s in edges.items()}
-            )
+            StoredCircuit(task, size, {e: (s or 0.0) + score for e, s in [*edges.items()][lost:]})
             for task, size, edges in read_circuits(folders)
         ]
         for name, parts in pages(site, slug):
@@ -68,12 +78,14 @@ def contradicted(
 def test_what_feeds_a_head_is_what_circuits_and_attributions_hold(
     small_site: Path, runs: dict[str, list[Path]]
 ):
-    said, wrong = contradicted(small_site, runs, {"score": 0.0, "share": 0.0})
+    said, wrong = contradicted(small_site, runs)
     assert said > 20
     assert wrong == 0
-    # the same sentences beside other scores of edges, and beside other shares
-    assert contradicted(small_site, runs, {"score": 0.5, "share": 0.0})[1] > 10
-    assert contradicted(small_site, runs, {"score": 0.0, "share": 0.2})[1] > 10
+    # the same sentences beside other scores of edges, other shares, and smaller circuits
+    assert contradicted(small_site, runs, score=0.5)[1] > 10
+    for slot in ("by_query", "by_key", "by_value"):
+        assert contradicted(small_site, runs, share=0.2, of=slot)[1] > 10
+    assert contradicted(small_site, runs, lost=5)[1] > 10
 
 
 def test_part_of_the_sentence_comes_first_without_stored_texts_too(tmp_path: Path):

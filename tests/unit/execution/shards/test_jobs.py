@@ -140,9 +140,11 @@ def profiled() -> tuple[RunSpec, TaskSpec, dict[str, bytes]]:
 def test_head_profile_over_workers_has_the_bytes_of_one_process(shards: int, profiled: Any):
     run, task, expected = profiled
     deaths = Deaths({0: (1,), 2: (1,)})
-    worker = sharded_worker(shards, deaths)
+    reports: list[str] = []
+    worker = sharded_worker(shards, deaths, reports.append)
     assert stored(worker.execute(run, task)) == expected
-    assert deaths.died
+    assert deaths.died == len(worker.losses) > 0
+    assert reports == worker.losses
 
 
 def _assert_close(found: Any, expected: Any) -> None:
