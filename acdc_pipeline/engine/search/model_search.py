@@ -25,12 +25,7 @@ class ModelSearch(Search[Batch]):
 
     Args:
         memory: bytes for what is in addition to the outputs of all sources.
-
-    Attributes:
-        multiply_adds: those of products with weights, of all states so far, see `CountedWork`.
     """
-
-    multiply_adds = 0
 
     def __init__(
         self,
@@ -77,6 +72,7 @@ class ChangeSearch(ModelSearch[Batch]):
     Attributes:
         recompute_after: the number of states after which all activations are recomputed, at the
             cost of about one state.
+        multiply_adds: those of all states so far that `CountedWork` counts.
         circuit: the activations, as `CircuitState` or `PositionalState` hold them.
         scratch: memory for their changes.
     """
@@ -85,6 +81,7 @@ class ChangeSearch(ModelSearch[Batch]):
     # Later batches are as large as their predecessors' cost suggests.
     first_overhead = 4.0
     recompute_after = 256
+    multiply_adds = 0
     circuit: Any
     scratch: Any
     _recomputed_at = 0

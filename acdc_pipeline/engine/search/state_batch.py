@@ -108,12 +108,12 @@ class OutputChanges:
 class CountedWork:
     """A batch of states whose work is counted, never timed.
 
-    Attributes:
-        multiply_adds: of products with weights, but for those of queries with keys and of patterns
-            with values.
-
     How states are batched must depend on the run alone, or rounding would differ between machines
     and between repetitions.
+
+    Attributes:
+        multiply_adds: those of products with weights. Products of queries with keys and of patterns
+            with values, and sums of changes, are not counted.
     """
 
     def __init__(self, n_states: int, device: torch.device) -> None:
