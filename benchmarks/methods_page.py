@@ -72,6 +72,7 @@ def page(
         "--models": asked.models,
         "--tasks": asked.tasks,
         "--methods": asked.methods,
+        "--longest": [f"{asked.longest:g}"],
     }
     arguments = " ".join(f"{name} {' '.join(values)}" for name, values in given.items() if values)
     table = {cell: found for cell, found in table.items() if found}
@@ -91,7 +92,7 @@ def page(
         missing = _not_measured(of)
         of, rare = _part_rare(of)
         parts.append(f"## {_TITLES[group]}\n\n" + "\n".join(_means(of)) + "\n")
-        parts.append(_explain_means(of) + rare)
+        parts += [explained] if (explained := _explain_means(of) + rare) else []
         parts.append(f"{parameters[group]}{missing}\n")
         parts += _against(of, "eap-exact", "eap-ig-activations")
         if group != "compiled" and len(of) > 1:

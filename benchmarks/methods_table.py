@@ -1,4 +1,4 @@
-"""Every method on compiled models, the zoo and a real model: `python -m benchmarks.methods_table`.
+r"""Every method on compiled models, the zoo and a real model: `python -m benchmarks.methods_table`.
 
 A cell is a task and a model that claims it. In each, a method searches by the logit difference, and
 by KL where it can; its circuits at MIB's fractions of the edges are measured on held-out prompts of
@@ -16,11 +16,12 @@ And in how many cells and metrics a method is first or tied in CMD: not above th
 method by more than the paired bootstrap interval over held-out prompts.
 
 What was measured is kept in `--folder`, so that an interrupted run goes on where it stopped and new
-methods are added alone. Stability is left out (a dash) where a search took longer than `--longest`
-seconds.
+methods, and stabilities, are added alone. Stability is left out (a dash) where a search took longer
+than `--longest` seconds, 3 by default.
 
     python -m benchmarks.methods_table --groups compiled zoo --write docs/methods-table.md
-    python -m benchmarks.methods_table --groups compiled zoo real --write docs/methods-table.md
+    python -m benchmarks.methods_table --groups compiled zoo real --longest 400 \
+        --write docs/methods-table.md
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import json
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -153,11 +154,21 @@ def cells(groups: Sequence[str], models: Sequence[str], tasks: Sequence[str]) ->
 def measure_methods(
     cell: Cell, methods: Sequence[str], settings: Settings, longest: float, kept: Path
 ) -> dict[str, Figures]:
-    """Every method in one cell, from `kept` where it was measured before."""
+    """Every method in one cell, from `kept` where it was measured before, with its stability."""
     kept.mkdir(parents=True, exist_ok=True)
     files = {method: kept / f"{_key(cell, method, settings)}.json" for method in methods}
     found = {m: _read(file) for m, file in files.items() if file.is_file()}
-    if missing := [method for method in methods if method not in found]:
+
+    def keep(method: str, figures: Figures) -> None:
+        found[method] = figures
+        document = {**asdict(cell), "method": method, **asdict(settings), **asdict(figures)}
+        write_bytes(files[method], (json.dumps(document, indent=1) + "\n").encode())
+
+    def lacks_stability(method: str) -> bool:
+        unknown = found[method].stability is None and settings.resamples > 1
+        return unknown and found[method].seconds <= longest
+
+    if missing := [m for m in methods if m not in found or lacks_stability(m)]:
         ref = f"gguf:{fetch_model()}" if cell.group == "real" else f"zoo:{cell.model}"
         dtype = "float64" if cell.group == "compiled" else "float32"
         model = load_model(ref, dtype=dtype, device="cpu")
@@ -167,13 +178,13 @@ def measure_methods(
         ]
         for method in missing:
             try:
-                figures = measure(method, cell, benches[0], benches[1], settings, longest)
+                if method not in found:
+                    keep(method, measure(method, cell, benches[0], benches[1], settings))
+                if lacks_stability(method):
+                    similarity = measure_stability(method, cell, benches[0], settings)
+                    keep(method, replace(found[method], stability=similarity))
             except AcdcError as error:
                 print(f"{method} on {cell.task} in {cell.model}: {error}", flush=True)
-                continue
-            found[method] = figures
-            document = {**asdict(cell), "method": method, **asdict(settings), **asdict(figures)}
-            write_bytes(files[method], (json.dumps(document, indent=1) + "\n").encode())
     return {method: found[method] for method in methods if method in found}
 
 
@@ -183,9 +194,8 @@ def measure(
     searched: Bench,
     held_out: Bench,
     settings: Settings,
-    longest: float,
 ) -> Figures:
-    """One method in one cell; its stability if one search takes at most `longest` seconds."""
+    """One method in one cell, without its stability."""
     started = time.process_time()
     usual = search(method, cell, searched, "logit_diff", settings.seed)
     seconds = time.process_time() - started
@@ -198,24 +208,27 @@ def measure(
         by = {metric: family(method, cell, searched, metric, settings.seed) for metric in by}
     counts = draw_counts(held_out, settings.seed)
     cmd, kl = (_areas(by.get(metric, by["logit_diff"]), held_out, metric, counts) for metric in BY)
-    similarity = None
-    if seconds <= longest:
-        circuits = [
-            search(method, cell, resample(searched, settings.seed, number), "logit_diff", 0).circuit
-            for number in range(settings.resamples)
-        ]
-        similarity = mean_pairwise_jaccard(circuits) if len(circuits) > 1 else None
     return Figures(
         auroc=_auroc(cell, by.get("kl", by["logit_diff"])),
         cmd=cmd.cmd,
         cpr=cmd.cpr,
         cmd_kl=kl.cmd,
         cpr_kl=kl.cpr,
-        stability=similarity,
+        stability=None,
         forwards=forwards,
         seconds=seconds,
         resampled=cmd.resampled,
         resampled_kl=kl.resampled,
+    )
+
+
+def measure_stability(method: str, cell: Cell, bench: Bench, settings: Settings) -> float:
+    """The mean pairwise Jaccard similarity of circuits on bootstrap resamples of the prompts."""
+    return mean_pairwise_jaccard(
+        [
+            search(method, cell, resample(bench, settings.seed, number), "logit_diff", 0).circuit
+            for number in range(settings.resamples)
+        ]
     )
 
 
@@ -363,7 +376,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 if (asked.folder / f"{_key(cell, method, settings)}.json").is_file()
             ]
         started = time.perf_counter()
-        table[cell] = measure_methods(cell, methods, settings, asked.longest, asked.folder)
+        longest = 0.0 if asked.kept else asked.longest
+        table[cell] = measure_methods(cell, methods, settings, longest, asked.folder)
         took = time.perf_counter() - started
         print(f"{cell.group}: {cell.task} in {cell.model}: {took:.1f} s", flush=True)
     parameters = {group: _parameters(group) for group in GROUPS}

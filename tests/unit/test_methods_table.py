@@ -17,16 +17,16 @@ def test_table_is_made_of_every_method_asked_for_and_goes_on_where_it_stopped(tm
     page, kept = tmp_path / "page.md", tmp_path / "kept"
     asked = ["--groups", "compiled", "--models", "compiled-sum", "--prompts", "8", "8", "8"]
     asked += ["--resamples", "2", "--folder", str(kept), "--write", str(page)]
-    main([*asked, "--methods", "exact", "random"])
+    main([*asked, "--methods", "exact", "random", "--longest", "0"])
     first = {file: file.stat().st_mtime_ns for file in kept.iterdir()}
     found = {d["method"]: d for d in (json.loads(file.read_text()) for file in first)}
     assert set(found) == {"exact", "random"}
     assert found["exact"]["auroc"] == 1.0
     assert found["exact"]["cmd"] < found["random"]["cmd"]
-    assert 0 < found["exact"]["stability"] <= 1
+    assert found["exact"]["stability"] is None
     assert found["exact"]["forwards"] > 1 > found["random"]["forwards"]
 
-    main([*asked, "--methods", "exact", "random", "acdc"])
+    main([*asked, "--methods", "exact", "random", "acdc", "--longest", "0"])
     assert {file: file.stat().st_mtime_ns for file in first} == first
     assert len(list(kept.iterdir())) == 3
     header, _, *rows = [line for line in page.read_text().splitlines() if line.startswith("|")]
@@ -37,6 +37,11 @@ def test_table_is_made_of_every_method_asked_for_and_goes_on_where_it_stopped(tm
     _, missing = page.read_text().split(" Not measured: ")
     measured = {"exact", "random", "acdc"}
     assert set(re.findall(r"`([^`]+)`", missing.splitlines()[0])) == set(METHODS) - measured
+
+    main([*asked, "--methods", "exact"])
+    added = {d["method"]: d for d in (json.loads(file.read_text()) for file in first)}["exact"]
+    assert 0 < added.pop("stability") <= 1
+    assert added == {key: value for key, value in found["exact"].items() if key != "stability"}
 
 
 def test_method_measured_in_few_cells_is_not_said_to_be_missing():
