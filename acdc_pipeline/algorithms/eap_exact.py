@@ -86,15 +86,15 @@ def eap_exact(problem: ScoringProblem, method: EapExactMethod) -> EdgeScores:
     over n answers (see `CircuitTests`): a circuit whose metric is above the model's is as wrong as
     one below. The nest of least area among all circuits tested so far is kept:
 
-    1. Attribution proposes circuits of every size, cut (`graph.cut`) from the three `path_scores`,
+    1. Attribution proposes circuits of every size, cut (`graph.cut`) from the four `path_scores`,
        which share gradients at 3 points: `eap-ig-inputs` and `conductance` by magnitude, and the
-       former's magnitudes summed over prompts; from `eap-ig-activations` at one point, by magnitude
-       and with its sign; and from the sum of the magnitudes of these three methods, each divided by
-       its total. In graphs so small that closing each edge alone costs at most three times
-       `eap-ig-activations`, the exact effects take its place. If the best circuit of the largest
-       size is more than half as bad as no edges, minus the gradient by gates proposes too, the mean
-       over points on the line from closed gates to open ones: integrated gradients (Sundararajan et
-       al. 2017, arXiv 1703.01365) over gates.
+       former's magnitudes summed over prompts, of edges and of nodes; from `eap-ig-activations` at
+       one point, by magnitude and with its sign; and from the sum of the magnitudes of these three
+       methods, each divided by its total. In graphs so small that closing each edge alone costs at
+       most three times `eap-ig-activations`, the exact effects take its place. If the best circuit
+       of the largest size is more than half as bad as no edges, minus the gradient by gates
+       proposes too, the mean over points on the line from closed gates to open ones: integrated
+       gradients (Sundararajan et al. 2017, arXiv 1703.01365) over gates.
     2. Size by size from the largest, let C be the circuit of the nest of a size and P that of the
        size before. Where the budget allows, P is peeled (`peel`): its edges are tested one by one
        from the output backwards, and those removed that add less to the loss than the edges that C
@@ -172,12 +172,14 @@ class _Search:
         alone = self._close_each(min(spare, EXACT_FACTOR * of_groups))
         many = alone is None and budget >= ENOUGH * forwards.along_path(PATH_POINTS)
         along = self.tests.along_path(PATH_POINTS if many else POINTS_IF_SMALL)
-        self.proposals = [np.abs(along.inputs), np.abs(along.flows), along.magnitudes]
+        of_edges = [np.abs(along.inputs), np.abs(along.flows), along.magnitudes]
         for worth in (along.flows, along.inputs):
             self._learn(worth)
         if alone is not None or self._left() >= of_groups:
             self._learn(self.tests.by_group(GROUP_POINTS) if alone is None else alone)
-            self.proposals = [np.abs(self.worth), *self.proposals, self.history]
+            of_edges = [np.abs(self.worth), *of_edges, self.history]
+        # Of circuits that are equally good, that of the later ranking is kept.
+        self.proposals = [along.nodes, *of_edges]
         self.alone: dict[bytes, dict[int, Tested]] = {}
         self.found: list[Tested] = []
 
@@ -186,7 +188,7 @@ class _Search:
         plain = self._fill(0, [*self.proposals, self.worth], self.whole)
         if not self.nests.best():  # the budget pays for no tests, or there are no sizes
             self.problem.advance(1.0)
-            return self.proposals[0]
+            return self.proposals[1]
         self._peel(0, self.whole, self.nests.best())
         self._integrate_if_poor()
         by_gradient = self._sizes_by_gradient()

@@ -8,6 +8,7 @@ import torch
 
 from acdc_pipeline.algorithms.edge_attribution import max_prompts_at_once
 from acdc_pipeline.algorithms.nested.forwards import Values
+from acdc_pipeline.algorithms.nodes import edge_scores_of_nodes, scored_outputs
 from acdc_pipeline.algorithms.scoring import ScoringProblem
 from acdc_pipeline.engine.components import Stream
 from acdc_pipeline.engine.forward import run_sources_from, run_streams
@@ -17,6 +18,7 @@ from acdc_pipeline.engine.gradients.receiver_gradients import (
     receiver_gradients,
 )
 from acdc_pipeline.engine.span_rows import masks_by_span
+from acdc_pipeline.graph.cut import score_array
 
 _OUTPUTS_HELD = 4
 """Outputs of every source, or differences of them, that are held at once."""
@@ -32,11 +34,14 @@ class PathScores:
         inputs: those of `eap_ig_inputs`, at other points.
         flows: those of `conductance`, by the midpoint rule in place of the trapezoidal one.
         magnitudes: the sums over prompts of the magnitudes of what each adds to `inputs`.
+        nodes: of the weaker end of an edge, see `edge_scores_of_nodes`, the magnitudes of the sums
+            of `inputs` over all readers of an output, summed over prompts.
     """
 
     inputs: Values
     flows: Values
     magnitudes: Values
+    nodes: Values
 
 
 def path_scores(problem: ScoringProblem, points: int) -> PathScores:
@@ -56,6 +61,9 @@ def path_scores(problem: ScoringProblem, points: int) -> PathScores:
     middles = [run_streams(bench.weights, embedded((k + 0.5) / points)) for k in range(points)]
     at_final = [final_gradient(problem.differentiable, bench.layout, s.final) for s in middles]
     totals = torch.zeros(3, topology.n_edges, dtype=torch.float64)
+    outputs = {output: row for row, output in enumerate(scored_outputs(topology))}
+    read = torch.tensor([outputs.get((e.src, e.span), len(outputs)) for e in topology.edges])
+    of_outputs = torch.zeros(len(outputs) + 1, dtype=torch.float64)
     at_once = max_prompts_at_once(bench, problem.memory, _OUTPUTS_HELD)
     for start in range(0, bench.layout.batch, at_once):
         chosen = slice(start, start + at_once)
@@ -82,5 +90,10 @@ def path_scores(problem: ScoringProblem, points: int) -> PathScores:
                                 sums[row, :, at : at + len(seen)] += values
         totals[:2] += sums.sum(1).cpu().double()
         totals[2:] += sums[:1].abs().sum(1).cpu().double()
+        by_output = of_outputs.new_zeros(sums.shape[1], len(of_outputs))
+        of_outputs += by_output.index_add_(1, read, sums[0].cpu().double()).abs().sum(0)
         problem.advance(min(1.0, (start + at_once) / bench.layout.batch))
-    return PathScores(*totals.numpy())
+    nodes = dict(zip(outputs, of_outputs.tolist(), strict=False))
+    by_node = edge_scores_of_nodes(topology, nodes, "magnitude")
+    inputs, flows, magnitudes = totals.numpy()
+    return PathScores(inputs, flows, magnitudes, score_array(topology, by_node))

@@ -20,7 +20,7 @@ class EapExactMethod(ScoredMethod):
             None means 97 % of what `eap-ig-activations` costs with five points.
     """
 
-    VERSION: ClassVar[int] = 4
+    VERSION: ClassVar[int] = 5
     SCORE: ClassVar[str] = (
         "circuits of the nest that have it, plus a rank for {metric} among edges in as many"
     )

@@ -10,9 +10,11 @@ import torch
 
 from acdc_pipeline.algorithms.edge_attribution import EdgeAttribution
 from acdc_pipeline.algorithms.nested.path_scores import PathScores, path_scores
+from acdc_pipeline.algorithms.nodes import edge_scores_of_nodes, scored_outputs
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.engine.forward import run_sources_from, run_streams
 from acdc_pipeline.engine.resample import take_rows
+from acdc_pipeline.graph import INPUT
 from acdc_pipeline.graph.cut import score_array
 from acdc_pipeline.models import load_model
 from acdc_pipeline.prompts.make import make_prompts
@@ -68,8 +70,30 @@ def test_inputs_and_flows_are_attributions_point_by_point(bench: Bench, found: P
         np.testing.assert_allclose(values, of_edges, atol=1e-12)
 
 
-def test_magnitudes_are_those_of_each_prompt_alone(bench: Bench, found: PathScores):
+@pytest.fixture(scope="module")
+def alone(bench: Bench) -> list[PathScores]:
+    """The scores on each prompt alone, as shares of the mean over prompts."""
     n = len(bench.prompts)
-    alone = [path_scores(problem_of(take_rows(bench, [i]), "kl"), POINTS) for i in range(n)]
-    expected = sum(np.abs(one.inputs) for one in alone) / n
+    return [path_scores(problem_of(take_rows(bench, [i]), "kl"), POINTS) for i in range(n)]
+
+
+def test_magnitudes_are_those_of_each_prompt_alone(found: PathScores, alone: list[PathScores]):
+    expected = sum(np.abs(one.inputs) for one in alone) / len(alone)
     np.testing.assert_allclose(found.magnitudes, expected, atol=1e-12)
+
+
+def test_nodes_have_the_magnitudes_of_all_their_edges_together(
+    bench: Bench, found: PathScores, alone: list[PathScores]
+):
+    topology = bench.weights.topology
+    nodes = dict.fromkeys(scored_outputs(topology), 0.0)
+    for one in alone:
+        total = dict.fromkeys(nodes, 0.0)
+        for edge, value in zip(topology.edges, one.inputs, strict=True):
+            if edge.src != INPUT:
+                total[edge.src, edge.span] += value
+        for output, value in total.items():
+            nodes[output] += abs(value) / len(alone)
+    expected = edge_scores_of_nodes(topology, nodes, "magnitude")
+    np.testing.assert_allclose(found.nodes, score_array(topology, expected), atol=1e-12)
+    assert len(set(found.nodes)) > len(nodes) / 2
