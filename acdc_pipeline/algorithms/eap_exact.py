@@ -21,11 +21,7 @@ from acdc_pipeline.algorithms.nested.nests import (
     weigh_sizes,
 )
 from acdc_pipeline.algorithms.nested.peeling import peel
-from acdc_pipeline.algorithms.scoring import (
-    DetailedScores,
-    EdgeScores,
-    ScoringProblem,
-)
+from acdc_pipeline.algorithms.scoring import DetailedScores, EdgeScores, ScoringProblem
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.graph.cut import cut_masks
 from acdc_pipeline.specs.methods.eap_exact import EapExactMethod
