@@ -51,6 +51,24 @@ def check_writable(path: Path) -> None:
         )
 
 
+def require_empty(folder: Path, *, field: str | None = None) -> None:
+    """Raise InvalidInput unless `folder` is new, or an empty folder; `field` is what names it."""
+    try:
+        empty = not any(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        empty = not folder.exists() and not folder.is_symlink()
+    except OSError as error:
+        why = f"cannot be read: {error.strerror or error}"
+        raise InvalidInput(why, where=str(folder), field=field) from error
+    if not empty:
+        raise InvalidInput(
+            "exists already, and is not an empty folder",
+            where=str(folder),
+            field=field,
+            fix="name a new or an empty folder",
+        )
+
+
 def stream_number(path: Path) -> int | None:
     """Return the number of the open stream that `path` stands for; None for any other name."""
     text = path.as_posix()

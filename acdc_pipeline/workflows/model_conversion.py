@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from acdc_pipeline.errors import AcdcError, InvalidInput, ParityError
+from acdc_pipeline.files import require_empty
 from acdc_pipeline.models.conversion.checkpoints.build import Built, build_model
 from acdc_pipeline.models.conversion.checkpoints.reading import Checkpoint, read_checkpoint
 from acdc_pipeline.models.conversion.checkpoints.settings import (
@@ -70,7 +71,7 @@ def convert_model(
         UnsupportedModel: the format or the engine has no place for a feature of the model.
         ParityError: the engine does not reproduce the model that was written.
     """
-    _require_free(out)
+    require_empty(out)
     built: Built | None = None
     if source.is_dir():
         if options or config or layout or key or drop:
@@ -151,15 +152,6 @@ def _check(folder: Path, dtype: str, source: Path) -> ModelCheck:
             fix="please report this checkpoint's layout; nothing was written",
         )
     return check
-
-
-def _require_free(out: Path) -> None:
-    if out.is_dir() and not any(out.iterdir()):
-        return
-    if out.exists() or out.is_symlink():
-        raise InvalidInput(
-            "exists already", where=str(out), allowed="a new folder, or an empty one"
-        )
 
 
 @contextmanager

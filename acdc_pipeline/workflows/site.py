@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.files import write_bytes
+from acdc_pipeline.files import require_empty, write_bytes
 from acdc_pipeline.specs import find_project
 from acdc_pipeline.store import Store
 from acdc_pipeline.wiki.build import Built, build
@@ -65,9 +65,7 @@ def export_headvis(store: Store, model: str, out: Path) -> int:
         UnknownName: the store has no profile of the model.
         StoreError: the store cannot be read.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        fix = "name a new or an empty folder"
-        raise InvalidInput("is no empty folder", where=str(out), field="out", fix=fix)
+    require_empty(out, field="out")
     written = 0
     for path, content in headvis_files(find_profiled(store, model)):
         try:

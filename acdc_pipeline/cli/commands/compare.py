@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from acdc_pipeline.cli.commands.compare_mib import compare_mib, require_empty
+from acdc_pipeline.cli.commands.compare_mib import compare_mib
 from acdc_pipeline.cli.options import completion, shared
 from acdc_pipeline.cli.options.parsers import output_file
 from acdc_pipeline.cli.terminal.files import check_drawing, write_drawing
@@ -16,6 +16,7 @@ from acdc_pipeline.cli.terminal.output import print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.progress import show_progress
 from acdc_pipeline.cli.terminal.tables import print_table
 from acdc_pipeline.errors import ExecutionFailed, InvalidInput, UnknownName
+from acdc_pipeline.files import require_empty
 from acdc_pipeline.text import pluralize
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def compare(
     if mib is not None and (markdown or measure or metric is not None):
         raise InvalidInput("--mib excludes --markdown, --measure and --metric", where="compare")
     if mib is not None:
-        require_empty(mib)
+        require_empty(mib, field="--mib")
         from acdc_pipeline.prompts.mib import check_split
 
         check_split(split)

@@ -12,7 +12,7 @@ from acdc_pipeline.cli.options import shared
 from acdc_pipeline.cli.terminal.output import print_json, print_note
 from acdc_pipeline.cli.terminal.progress import show_progress
 from acdc_pipeline.cli.terminal.tables import Column, print_table
-from acdc_pipeline.errors import ExecutionFailed, InvalidInput
+from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.text import format_number, pluralize
 
 if TYPE_CHECKING:
@@ -29,17 +29,6 @@ COLUMNS = (
     Column("CPR", "number"),
     Column("leaderboard", rank=2),
 )
-
-
-def require_empty(folder: Path) -> None:
-    """Raise InvalidInput if the folder of a submission holds anything, or is none."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InvalidInput(
-            "is there already, and is not an empty folder",
-            where=str(folder),
-            field="--mib",
-            fix="name a new folder: all that a submission holds is scored",
-        )
 
 
 def compare_mib(

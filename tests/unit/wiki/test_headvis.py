@@ -107,5 +107,10 @@ def test_other_models_and_folders_with_files_are_refused(
 ):
     with pytest.raises(InvalidInput, match="zoo:gpt2-4l-s0"):
         export_headvis(small_store, "zoo:gpt2-4l-s9", tmp_path / "x")
-    with pytest.raises(InvalidInput, match="is no empty folder"):
+    with pytest.raises(InvalidInput, match="is not an empty folder"):
         export_headvis(small_store, NAME, data)
+    with pytest.raises(InvalidInput, match="cannot be read: File name too long"):
+        export_headvis(small_store, NAME, tmp_path / ("x" * 300))
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidInput, match="cannot be written: Not a directory"):
+        export_headvis(small_store, NAME, tmp_path / "file" / "x")

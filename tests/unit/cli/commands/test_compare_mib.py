@@ -92,7 +92,7 @@ def test_one_command_writes_what_the_leaderboard_reads_and_scores_it_on_the_spli
         circuit = from_mib(json.loads(path.read_text()))
         assert len(circuit) <= part * circuit.topology.n_edges
     again = acdc(capsys, "compare", "--mib", out, "--mib-data", data)
-    again.refuses("is not an empty folder", "name a new folder")
+    again.refuses("is not an empty folder", "name a new or an empty folder")
     shown = acdc(capsys, "compare", "--mib", tmp_path / "other", "--mib-data", data, "--head", "4")
     head = shown.out.splitlines()[0]
     assert head.index("CMD") < head.index("CPR")
@@ -157,7 +157,7 @@ def test_a_search_with_a_rule_of_its_own_is_written_as_the_circuits_that_the_rul
 def test_a_folder_that_is_there_is_refused_before_anything_is_read(capsys, tmp_path: Path):
     (tmp_path / "file").touch()
     refused = acdc(capsys, "compare", "--mib", tmp_path, "--store", tmp_path / "none")
-    refused.refuses("is not an empty folder", "name a new folder")
+    refused.refuses("is not an empty folder", "name a new or an empty folder")
 
 
 def test_data_that_are_not_there_are_named_with_the_command_that_fetches_them(
