@@ -105,7 +105,7 @@
     });
     var circuits = data.circuits.filter(function (c) { return head in c.heads; }).map(function (c) {
       var searched = c.cuts.some(function (cut) { return cut.threshold !== null; }), at = c.heads[head];
-      return c.task + (searched ? " τ\u00a0=\u00a0" + at : " " + at + " edges of " + c.method.name);
+      return c.task + (searched ? " τ\u00a0=\u00a0" + at : " " + at.toLocaleString("en") + " edges of " + c.method.name);
     });
     return { roles: roles.join(", ") || "–", circuits: circuits.join(", ") || "–" };
   }

@@ -219,7 +219,8 @@
     edges.forEach(function (known) {
       if (known.lines.some(function (line) { return !line.classList.contains("off"); })) inside += 1;
     });
-    tools.querySelector(".count").textContent = (shown.length < inside ? shown.length + " of " : "") + inside + " edges";
+    var count = (shown.length < inside ? shown.length.toLocaleString("en") + " of " : "") + inside.toLocaleString("en");
+    tools.querySelector(".count").textContent = count + " edges";
     svg.querySelectorAll("g.edge").forEach(function (line) {
       if (isVisible(line)) { used.add(line.dataset.s); used.add(line.dataset.d); }
     });

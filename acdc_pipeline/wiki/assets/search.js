@@ -38,15 +38,13 @@
       if (wanted !== null) form.elements[name].value = wanted;
     });
     page = Math.max(0, parseInt(parameters.get("page") || "1", 10) - 1);
-    if (form.score.selectedIndex < 0) form.score.selectedIndex = 0;
+    if (form.score.selectedIndex < 0) form.score.value = "";
   }
 
   function address() {
     var parameters = new URLSearchParams();
     FIELDS.forEach(function (name) {
-      var field = form.elements[name];
-      var usual = name === "score" && field.selectedIndex === 0;
-      if (field.value && !usual) parameters.set(name, field.value);
+      if (form.elements[name].value) parameters.set(name, form.elements[name].value);
     });
     if (page) parameters.set("page", page + 1);
     var text = parameters.toString();
@@ -65,18 +63,29 @@
 
   function first(list, kind) { return list.filter(function (test) { return test.kind === kind; })[0]; }
 
+  // The task on which most heads behave as a kind; -1 for kinds that are of no task.
+  function usualTask(role) {
+    var counts = {}, roles = heads.data.roles, most = -1;
+    for (var i = 0; i < roles.length; i += 3) {
+      if (roles[i + 1] === role) counts[roles[i + 2]] = (counts[roles[i + 2]] || 0) + 1;
+    }
+    Object.keys(counts).forEach(function (task) { if (!(counts[task] <= counts[most])) most = +task; });
+    return most;
+  }
+
   // Where no score is chosen: the one that decides on the kind, else what removal costs on the task.
   function usual(list) {
-    var role = first(list, "role"), task = first(list, "task"), on = task && heads.data.tasks[task.task].name;
+    var scores = heads.data.scores, role = first(list, "role"), task = first(list, "task");
+    var number = task ? task.task : role ? usualTask(role.role) : -1, on = number < 0 ? null : heads.data.tasks[number].name;
     var name = role ? heads.data.kinds[role.role].score : task ? "mean_ablation" : "";
-    var found = heads.data.scores.filter(function (s) { return s.name === name && (!task || !s.task || s.task === on); })[0];
-    return found ? found.metric : form.score.value || null;
+    var found = scores.filter(function (s) { return s.name === name && (!on || !s.task || s.task === on); })[0] || scores[0];
+    return found ? found.metric : null;
   }
 
   function search() {
     var list = tests();
     var named = list.filter(function (t) { return t.kind === "score" || t.kind === "show"; })[0];
-    shown = named ? named.metric : form.score.selectedIndex > 0 ? form.score.value : usual(list);
+    shown = named ? named.metric : form.score.value || usual(list);
     var needed = {};
     list.forEach(function (t) { if (t.metric) needed[t.metric] = true; });
     if (shown) needed[shown] = true;
@@ -130,7 +139,7 @@
 
   function circuits(number) {
     return (heads.circuits[number] || []).map(function (circuit) {
-      return heads.data.tasks[circuit[0]].name + " " + circuit[1];
+      return heads.data.tasks[circuit[0]].name + " " + circuit[1].toLocaleString("en", { maximumFractionDigits: 9 });
     }).join(", ");
   }
 

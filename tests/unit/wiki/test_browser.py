@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,7 @@ def test_address_of_a_search_restores_filters_and_rows(tab: Callable[..., Tab], 
 def test_scores_that_arrive_late_do_not_replace_a_later_search(tab: Callable[..., Tab]):
     page = tab("http")
     page.open("search.html")
-    name = page.page.locator("[name=score] option").first.inner_text()
+    name = page.page.locator(".hits .score-name").inner_text()
     data = page.page.evaluate("new Promise(done => wikiHeads(heads => done(heads.data.scores)))")
     late = next(score["file"] for score in data if score["metric"] == "ov_copying@2")
     held: list[Any] = []
@@ -174,7 +175,29 @@ def test_scores_that_arrive_late_do_not_replace_a_later_search(tab: Callable[...
     assert len(held) == 1
     held[0].continue_()
     assert all(row.startswith("zoo-attn-2l/") for row in rows(page))
-    assert page.page.locator(".hits .score-name").inner_text() in name
+    assert page.page.locator(".hits .score-name").inner_text() == name
+
+
+def test_search_for_a_kind_shows_its_score_on_the_task_of_most_of_its_heads(
+    tab: Callable[..., Tab], site: Site
+):
+    counts = Counter(
+        (role.role, role.on)
+        for model in site.models
+        for held in model.roles.values()
+        for role in held
+        if role.on in site.tasks
+    )
+    kinds = {kind for kind, _ in counts}
+    assert kinds
+    page = tab()
+    for kind in sorted(kinds):
+        of_kind = {task: count for (other, task), count in counts.items() if other == kind}
+        page.open(f"search.html?kind={kind}")
+        assert rows(page)
+        shown = page.page.locator(".hits .score-name").inner_text()
+        assert of_kind[shown.rpartition(" on ")[2]] == max(of_kind.values())
+        assert page.page.input_value("[name=score]") == ""
 
 
 def test_search_orders_by_the_score_and_gives_all_rows_as_csv(tab: Callable[..., Tab], site: Site):
