@@ -13,6 +13,7 @@ import argparse
 import base64
 import html
 import json
+import math
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -83,11 +84,11 @@ def find_contradictions(store: Path, site: Path) -> tuple[int, list[str]]:
             wrong = [
                 *check_why(parts, name, profiles, shard),
                 *check_feeds(parts, name, profiles, circuits),
-                *_check_parts(parts, name, values, profiles),
+                *_check_parts(parts, name, rows[name], profiles),
                 *_check_also(page, sentence, name, profiles),
                 *_check_sentence(sentence, name, values, profiles),
                 *_check_place(sentence, _task_of(sentence), values),
-                *_check_effects(sentence, values, profiles),
+                *_check_effects(sentence, rows[name], profiles),
                 *_check_certainty(sure, sentence, name, rows[name], profiles),
                 *check_texts(intro, name, values, profiles),
             ]
@@ -100,10 +101,11 @@ def find_contradictions(store: Path, site: Path) -> tuple[int, list[str]]:
 def _check_parts(
     parts: Sequence[Part],
     name: str,
-    values: dict[str, float],
+    rows: dict[str, Row],
     profiles: list[dict[str, Any]],
 ) -> Iterator[str]:
     """The sentences and texts of further tasks, as those of the first."""
+    values = {metric: row["value"] for metric, row in rows.items()}
     for part in parts:
         if intro := part.text("hint"):
             yield from check_texts(f"{intro} ", name, values, profiles)
@@ -112,7 +114,7 @@ def _check_parts(
             if "Where the answer of" in sentence:
                 continue
             yield from _check_sentence(sentence, name, values, profiles)
-            yield from _check_effects(sentence, values, profiles)
+            yield from _check_effects(sentence, rows, profiles)
             if part.task != _task_of(sentence):
                 yield f"{sentence!r} in the part on {part.task}"
 
@@ -259,7 +261,7 @@ def _check_habit(
     if second and abs(read_number(second[2]) - habits[PLACES[second[1]]]) > ROUNDING:
         yield f"{second[0]!r} is not the score {habits[PLACES[second[1]]]}"
     dear = re.search(
-        rf"{REMOVAL}.*? (?:of|to) (\S+) on (\S+?)(?:, the most of \d+ tasks)?\.$", sentence
+        rf"{REMOVAL}.*? logit of (\S+) on (\S+?)(?:, the most of \d+ tasks)?\.$", sentence
     )
     if dear is not None:
         how, task = ABLATIONS[dear[1]], dear[5]
@@ -297,15 +299,16 @@ def _check_measures(on: str | None, measures: str, values: dict[str, float]) -> 
 
 
 def _check_effects(
-    sentence: str, values: dict[str, float], profiles: list[dict[str, Any]]
+    sentence: str, rows: dict[str, Row], profiles: list[dict[str, Any]]
 ) -> Iterator[str]:
     """What a sentence on a task says of ways and of removal, from direct effects and ablations."""
     on = re.search(r"; seen on (.*?), ", sentence)
-    if on is None or not any(key.endswith(f":{on[1]}") for key in values):
+    if on is None or not any(key.endswith(f":{on[1]}") for key in rows):
         return
 
-    def value(score: str) -> float:
-        return values.get(f"{score}@1:{on[1]}", float("nan"))
+    def value(score: str, of: str = "value") -> float:
+        row = rows.get(f"{score}@1:{on[1]}")
+        return float("nan") if row is None or row[of] is None else row[of]
 
     direct, reading = value("direct_effect"), value("answer_reading")
     if "brings it there" in sentence:
@@ -318,7 +321,9 @@ def _check_effects(
         yield f"looks at the answer with {looked}"
     lost = [abs(value(name)) for name in ABLATIONS.values() if value(name) == value(name)]
     is_direct = any(says in sentence.partition(";")[0] for says in DIRECT)
-    small = is_direct and bool(lost) and max(lost) < abs(direct) / 2
+    ends = [abs(value(name, of)) for name in ABLATIONS.values() for of in ("ci_low", "ci_high")]
+    most = max([*lost, *(end for end in ends if not math.isnan(end))], default=0.0)
+    small = is_direct and bool(lost) and most < abs(direct) / 2
     if small != ("makes up for" in sentence) or small != (" only " in sentence):
         yield f"removal changes {lost}, the direct effect is {direct}"
     said = re.search(REMOVAL, sentence)
@@ -331,7 +336,7 @@ def _check_effects(
     through = is_direct and abs(value(ABLATIONS[said[1]])) > 2 * abs(direct)
     if through != ("most of it through later" in sentence):
         yield f"{said[0]!r}, the direct effect is {direct}"
-    whole = re.search(r"(?:costs|adds) [^,]* (?:of|to) ([\d.,]+?)[.,]( most.*)?$", sentence)
+    whole = re.search(r"(?:costs|adds) [^,]* logit of ([\d.,]+?)[.,]( most.*)?$", sentence)
     if whole is not None:
         yield from _check_whole(whole[1], on[1], profiles)
 

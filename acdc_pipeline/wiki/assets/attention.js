@@ -175,7 +175,7 @@
   // Fills `place` with the attention of a head, and calls back with its view, or null if none is stored.
   window.wikiAttention = function (place, slug, name, then) {
     function nothing() {
-      place.textContent = "No attention of " + name + " is stored: a profile has that of heads with a role or a large effect.";
+      place.textContent = "No pattern of " + name + " on whole prompts is stored: a profile has those of at most 48 heads. Its page shows examples.";
       then(null);
     }
     wikiGet("patterns/" + slug, function (data) {

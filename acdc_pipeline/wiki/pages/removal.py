@@ -104,15 +104,16 @@ def describe_place(model: Model, place: HeadIndex, task: str) -> str:
 
 
 def is_compensated(model: Model, place: HeadIndex, role: HeadRole) -> bool:
-    """Whether removing the head changes less than half of its direct effect on the answer.
+    """Whether removing the head surely changes less than half of its direct effect on the answer.
 
-    Of zero and mean ablation the one that changes more. Self-repair: McGrath et al. 2023, arXiv
-    2307.15771; Rushing & Nanda 2024, arXiv 2402.15390.
+    By both ends of the intervals of zero and of mean ablation. Self-repair: McGrath et al. 2023,
+    arXiv 2307.15771; Rushing & Nanda 2024, arXiv 2402.15390.
     """
     if role.on is None or parse_metric(role.metric)[0] != "direct_effect":
         return False
-    lost = _losses(model, place, role.on).values()
-    return bool(lost) and max(map(abs, lost)) < _SMALL * abs(role.value)
+    lost = [model.scores[metric_key(how, role.on)] for how in _losses(model, place, role.on)]
+    ends = [one[place] for score in lost for one in (score.values, score.low, score.high)]
+    return bool(lost) and float(np.nanmax(np.abs(ends))) < _SMALL * abs(role.value)
 
 
 def removal_loss(model: Model, place: HeadIndex, task: str | None) -> float:
@@ -154,10 +155,11 @@ def _losses(model: Model, place: HeadIndex, task: str) -> dict[str, float]:
 
 
 def _say_removal(model: Model, place: HeadIndex, task: str, how: str, only: str = "") -> str:
-    """`Replacing its output by its mean costs 2.83 ± 0.20 of 8.9`, or adds to that."""
+    """`… by its mean costs 2.83 ± 0.20 of the answer logit of 8.9`, or adds to that."""
     metric = metric_key(how, task)
     wholes = (p.answer_logit for p in model.profiles if p.task == task)
-    whole = next((format_fixed(logit, 1) for logit in wholes if logit is not None), "")
+    logits = (format_fixed(logit, 1) for logit in wholes if logit is not None)
+    whole = next((f"the answer logit of {logit}" for logit in logits), "")
     cost = measure(model, place, metric, "{value}")
     if cost.startswith("−"):
         return f"{_ABLATIONS[how]} adds {only}{cost[1:]}" + (whole and f" to {whole}")

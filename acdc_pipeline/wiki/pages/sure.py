@@ -15,7 +15,7 @@ from acdc_pipeline.wiki.text import format_fixed, join_words, pluralize, show_na
 _MEANINGS = {
     "weights": "by its weights, on no text",
     "attention": "attention, not what it causes",
-    "direct effect": "direct effect, not what its removal does",
+    "direct effect": "direct effect, measured without removing it",
     "causal": "causal, activations were replaced",
 }
 """What a kind of evidence amounts to, weakest first."""
