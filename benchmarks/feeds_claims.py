@@ -25,7 +25,7 @@ _NAMES = {
     "the distance": "distance",
     "biases": "bias",
 }
-_SIZE = re.compile(r"In the circuit (?:at τ = (\S+?)( x \d+)?|of ([\d,]+) edges), ")
+_SIZE = re.compile(r"In the circuit (?:at τ = (\S+?)( x \d+)?|of ([\d,]+) edges)(?: \(f[^)]*\))?, ")
 _SAID = re.compile(r"(?:the (queries|keys|values) of )?(a\d+\.h\d+|[mr]\d+|the input|the logits)")
 _NUMBER = re.compile(r"\((?:score |removing that edge (\w+(?: \w+)*?) )?([−≈\d][\d.,]*)")
 _PART = re.compile(r"<section class=part id=on-(\S+?)><h3>(.*?)</h3>(.*?)</section>", re.S)

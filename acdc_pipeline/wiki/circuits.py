@@ -313,12 +313,15 @@ def other_faithfulness(run: Run) -> tuple[str, float] | None:
     return next((item for item in found.items() if item[0] != searched_by), None)
 
 
-def find_weakness(series: CircuitSeries) -> float | None:
-    """Return the faithfulness of the circuit shown first, in the worse of its two metrics.
+def find_weakness(series: CircuitSeries, cut: Cut | None = None) -> float | None:
+    """Return the faithfulness of a circuit, in the worse of its two metrics.
 
     None if it is at least a half, or was not measured.
+
+    Args:
+        cut: of `series`; the one shown first by default.
     """
-    cut = series.cuts[series.first_shown]
+    cut = cut or series.cuts[series.first_shown]
     other = other_faithfulness(cut.run)
     found = [cut.faithfulness, None if other is None else other[1]]
     least = min((value for value in found if value is not None), default=_ENOUGH)

@@ -13,7 +13,7 @@ from acdc_pipeline.graph.edge import SLOTS, Slot
 from acdc_pipeline.heads.source_names import BIAS, DISTANCE, NOT_NODES, POSITION, REST, TOKEN
 from acdc_pipeline.specs.head_scores import parse_metric
 from acdc_pipeline.wiki.attribution import Attributed, Parts
-from acdc_pipeline.wiki.circuits import Agreement, CircuitSeries, Cut, EdgeKey
+from acdc_pipeline.wiki.circuits import Agreement, CircuitSeries, Cut, EdgeKey, find_weakness
 from acdc_pipeline.wiki.models import Model, head_name
 from acdc_pipeline.wiki.page import Data
 from acdc_pipeline.wiki.pages.circuit import removal_cost
@@ -105,6 +105,8 @@ def say_circuit(
         groups.append([(f"nothing in it feeds its {join_or(missing)}", "")])
     out = [key for key in cut.edges if key[0] == name]
     feeds = [("It feeds ", ""), *phrases.ends(out, 1)] if out else [("Nothing in it reads it", "")]
+    if (least := find_weakness(series, cut)) is not None:
+        where += f" (faithfulness {format_percent(least)})"
     return [
         (f"In the circuit {where}, ", ""),
         *join_pieces(groups, "; ", "; "),

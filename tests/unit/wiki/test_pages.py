@@ -143,10 +143,10 @@ def test_sentence_on_a_task_says_what_removing_the_head_costs(
             is_direct = role.metric.startswith("direct_effect")
             is_small = is_direct and largest + 0.02 < abs(role.value) / 2
             assert is_small == ("the rest of the model makes up for most of that" in text)
-            only = "only " if is_small else ""
+            only, whole_logit = "only " if is_small else "", "the answer logit of 5.0"
             assert any(
-                f"{how} costs {only}{format_fixed(value)} ± 0.02 of the answer logit of 5.0" in text
-                or f"{how} adds {only}{format_fixed(-value)} ± 0.02 to the answer logit of 5.0" in text
+                f"{how} costs {only}{format_fixed(value)} ± 0.02 of {whole_logit}" in text
+                or f"{how} adds {only}{format_fixed(-value)} ± 0.02 to {whole_logit}" in text
                 for how, value in lost.items()
                 if how.startswith("Rep") or (is_small and abs(value) == largest)
             )
