@@ -42,12 +42,16 @@ def draw_mosaic(
 
     The palette of the pictures has the colours in use.
     """
-    used, cells = np.unique(scale.colour_indices(values).T, return_inverse=True)
-    cells = cells.reshape(values.T.shape).astype(np.uint8)
+    colours = scale.colour_indices(values).T
+    used = np.flatnonzero(np.bincount(colours.ravel()))
+    numbers = np.zeros(used[-1] + 1, np.uint8)
+    numbers[used] = np.arange(len(used))
+    depth = next(bits for bits in (1, 2, 4, 8) if len(used) <= 1 << bits)
+    pixels = _compress(numbers[colours], depth)
     opacity = b"\x00" if used[0] == MISSING else b""
     light, dark = (
-        _png_uri(cells, _colour_table(theme, scale.kind)[used].tobytes(), opacity)
-        for theme in THEMES
+        _png_uri(pixels, colours.shape, depth, table[used].tobytes(), opacity)
+        for table in (_colour_table(theme, scale.kind) for theme in THEMES)
     )
     return ThemedPicture(light, dark, label)
 
@@ -57,7 +61,8 @@ def draw_attention_mask(weights: UInt8[np.ndarray, "row column"]) -> str:
 
     The page colours the masked area, so that one picture serves both themes.
     """
-    return _png_uri(np.rint(weights / 255 * _LEVELS).astype(np.uint8))
+    cells = np.rint(weights / 255 * _LEVELS).astype(np.uint8)
+    return _png_uri(_compress(cells, 4), cells.shape, 4)
 
 
 @cache
@@ -66,26 +71,31 @@ def _colour_table(theme: Theme, kind: ScaleKind) -> UInt8[np.ndarray, "colour 3"
     return np.array([(0, 0, 0), *palette(theme, kind)], np.uint8)
 
 
-def _png_uri(
-    cells: UInt8[np.ndarray, "row column"], colours: bytes = b"", opacity: bytes = b""
-) -> str:
-    """Return a PNG without filters as a data URI: with a palette, or of 16 levels of grey.
-
-    Encoded here: image libraries take ten times as long for so few pixels, and their filters make
-    pictures with less than a byte a pixel larger.
-    """
+def _compress(cells: UInt8[np.ndarray, "row column"], depth: int) -> bytes:
+    """Return the pixels of a PNG without filters, of `depth` bits each."""
     rows, columns = cells.shape
-    most = int(cells.max(initial=0))
-    depth = next(bits for bits in (1, 2, 4, 8) if most < 1 << bits) if colours else 4
     packed = cells
     if depth < 8:
         bits = cells[..., None] >> np.arange(depth - 1, -1, -1, dtype=np.uint8) & 1
         packed = np.packbits(bits.reshape(rows, columns * depth), axis=1)
-    lines = np.pad(packed, ((0, 0), (1, 0))).tobytes()  # a zero before each row: no filter
+    lines = np.zeros((rows, 1 + packed.shape[1]), np.uint8)
+    lines[:, 1:] = packed  # a zero before each row: no filter
+    return zlib.compress(lines.tobytes(), 9)
+
+
+def _png_uri(
+    pixels: bytes, shape: tuple[int, ...], depth: int, colours: bytes = b"", opacity: bytes = b""
+) -> str:
+    """Return a PNG as a data URI: with a palette, or of grey.
+
+    Encoded here: image libraries take ten times as long for so few pixels, and their filters make
+    pictures with less than a byte a pixel larger.
+    """
+    rows, columns = shape
     parts = [(b"IHDR", struct.pack(">IIBBBBB", columns, rows, depth, 3 if colours else 0, 0, 0, 0))]
     if colours:
         parts += [(b"PLTE", colours), *([(b"tRNS", opacity)] if opacity else [])]
-    parts += [(b"IDAT", zlib.compress(lines, 9)), (b"IEND", b"")]
+    parts += [(b"IDAT", pixels), (b"IEND", b"")]
     chunks = (
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         for kind, data in parts

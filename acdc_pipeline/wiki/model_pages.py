@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -13,10 +13,11 @@ from jinja2 import Environment
 
 from acdc_pipeline.store import Store, open_store
 from acdc_pipeline.wiki.model_data import model_files
-from acdc_pipeline.wiki.models import restore_profiles
+from acdc_pipeline.wiki.models import head_name, restore_profiles
 from acdc_pipeline.wiki.output import Entry, Manifest, Writer
 from acdc_pipeline.wiki.page import load_templates
 from acdc_pipeline.wiki.pages import render_pages
+from acdc_pipeline.wiki.pages.head_nearest import replace_nearest
 from acdc_pipeline.wiki.pattern_data import pattern_files
 from acdc_pipeline.wiki.processes import map_in_processes
 from acdc_pipeline.wiki.runs import read_full_runs, read_run
@@ -60,7 +61,8 @@ def write_model_files(
 ) -> tuple[Manifest, int]:
     """Write the files of every model that changed; returns all of them, and the number written.
 
-    Where only the nearest heads of heads changed, only the pages of these heads are written.
+    Where only the nearest heads of heads changed, only the pages of these heads are written, and
+    rendered again only where the list cannot be replaced.
 
     Args:
         same_scores: whether the scores and roles of all models are those of the last build.
@@ -95,10 +97,13 @@ def write_model_files(
         if slug in unchanged:
             old, new = before.neighbours.get(slug, {}), neighbours[slug]
             heads = {head for head in {*old, *new} if old.get(head) != new.get(head)}
-            if not heads:
-                entries |= files_before[slug]
+            _replace_lists(section, heads, writer, templates)
+            files_before[slug] |= writer.entries
+            entries |= files_before[slug]
+            only = frozenset(f"m/{slug}/{head}.html" for head in heads) - writer.entries.keys()
+            writer.entries.clear()
+            if not only:
                 continue
-            only = frozenset(f"m/{slug}/{head}.html" for head in heads)
         load += section.model.total_heads if only is None else _READING + len(only)
         full = section if store.folder else _read_profiles(section, store)
         packed = pickle.dumps(full, protocol=pickle.HIGHEST_PROTOCOL)
@@ -112,13 +117,27 @@ def write_model_files(
         results = (write(batch, templates) for batch in batches)
     else:
         results = map_in_processes(write, batches, jobs, meanwhile)
-    written = done = 0
+    written, done = writer.written, 0
     for made, models, files in results:
         entries |= made
         written += files
         done += models
         progress("writing models", done, len(todo))
     return Manifest(entries, digests, {slug: neighbours[slug] for slug in digests}), written
+
+
+def _replace_lists(
+    section: Section, heads: Collection[str], writer: Writer, templates: Environment
+) -> None:
+    """Write the pages of heads with other nearest heads, where the lists can be replaced."""
+    for place in section.nearest:
+        if (head := head_name(*place)) in heads:
+            path = f"m/{section.model.slug}/{head}.html"
+            page = writer.read(path)
+            if page is not None:
+                page = replace_nearest(page, section, place, templates)
+            if page is not None:
+                writer.write(path, page)
 
 
 def _write_batch(

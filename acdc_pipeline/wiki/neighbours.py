@@ -104,7 +104,8 @@ def smallest_columns(
     rows, columns = values.shape
     count = min(count, columns)
     largest = np.partition(values, count - 1, axis=1)[:, count - 1 : count]
-    row, column = np.nonzero(values <= largest)
+    # twice as fast as `nonzero` of a matrix
+    row, column = np.divmod(np.flatnonzero(values <= largest), columns)
     order = np.lexsort((column, values[row, column], row))
     # a row has more than `count` entries if several equal the largest
     first = np.searchsorted(row, np.arange(rows))

@@ -125,6 +125,14 @@ class Writer:
             write_atomically(path, content)
             self.written += 1
 
+    def read(self, name: str) -> bytes | None:
+        """Return a file as the last build left it; None where it is another or missing."""
+        entry = self.before.get(name)
+        if entry is None or not self.exists(name, entry):
+            return None
+        content = (self.out / name).read_bytes()
+        return content if digest_of(content) == entry.digest else None
+
     def exists(self, name: str, entry: Entry) -> bool:
         """Return whether a file of the last build still exists, with the same size."""
         try:

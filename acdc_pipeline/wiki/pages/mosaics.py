@@ -67,16 +67,23 @@ def telling_metric(models: Sequence[Model]) -> str | None:
 
 def leader_rows(site: Site, metric: str, count: int, sign: int = 1) -> list[Data]:
     """Return the heads of all models with the highest values, or the lowest with `sign` -1."""
+    models = [model for model in site.models if metric in model.scores]
+    if not models:
+        return []
+    grids = [model.scores[metric].values.ravel() for model in models]
+    values = -sign * np.concatenate(grids)
+    values[~np.isfinite(values)] = np.inf
+    # all that are among the first ones, and those equal to the last of them
+    last = np.partition(values, min(count, len(values)) - 1)[min(count, len(values)) - 1]
+    found = np.flatnonzero((values <= last) & (values < np.inf))
+    starts = np.cumsum([0, *map(len, grids)])
     rows: list[tuple[float, str, HeadIndex, Model]] = []
-    for model in site.models:
-        score = model.scores.get(metric)
-        if score is None:
-            continue
-        values = np.where(np.isfinite(score.values), -sign * score.values, np.inf)
-        order = np.argsort(values, axis=None, kind="stable")[:count]
-        for index, value in zip(order.tolist(), values.ravel()[order].tolist(), strict=True):
-            if value < np.inf:
-                rows.append((value, model.title, divmod(index, model.n_heads), model))
+    for index, owner in zip(
+        found.tolist(), (np.searchsorted(starts, found, "right") - 1).tolist(), strict=True
+    ):
+        model = models[owner]
+        place = divmod(index - int(starts[owner]), model.n_heads)
+        rows.append((float(values[index]), model.title, place, model))
     rows.sort(key=lambda row: row[:3])
     return [
         {

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs.head_scores import ROLES, SCORES, parse_metric
 from acdc_pipeline.wiki.models import HeadIndex, Model, primary_metric
+from acdc_pipeline.wiki.neighbours import SimilarHead
 from acdc_pipeline.wiki.pages.statement import Statement
 from acdc_pipeline.wiki.scores import evidence_word
 from acdc_pipeline.wiki.site import Section
@@ -58,11 +61,17 @@ def describe_certainty(section: Section, place: HeadIndex, statement: Statement)
             reach, null, at = "down to", next(lows, float("nan")), "1st"
         parts.append(f"chance {reach} {format_fixed(null)} ({at} percentile, {kinds})")
     parts += _elsewhere(model, place, role)
-    near = section.nearest.get(place, ())
-    if role is not None and role.on is None and near:
-        alike = sum(ROLES[role.role].title in one.roles for one in near)
-        parts.append(f"{alike} of its {len(near)} nearest heads in other models behave alike")
+    if role is not None:
+        parts += describe_alike(role, section.nearest.get(place, ()))
     return "; ".join(parts)
+
+
+def describe_alike(role: HeadRole, near: Sequence[SimilarHead]) -> list[str]:
+    """Say how many of the nearest heads have a role; nothing of a role on a task."""
+    if role.on is not None or not near:
+        return []
+    alike = sum(ROLES[role.role].title in one.roles for one in near)
+    return [f"{alike} of its {len(near)} nearest heads in other models behave alike"]
 
 
 def _evidence(role: HeadRole | None) -> str:
