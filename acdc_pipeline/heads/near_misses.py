@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,7 @@ class NearMiss:
 
     def plain(self) -> dict[str, Any]:
         """As JSON data."""
-        values = asdict(self) | {"node": str(self.node)}
+        values = vars(self) | {"node": str(self.node)}
         return {"head": values.pop("node"), **values}
 
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -69,7 +69,7 @@ def parse_attributions(document: Mapping[str, Any], head: str) -> Iterator[Attri
     for one in stored["heads"].get(head, ()):
         parse_metric(one["metric"])
         pairs = one["pairs"]
-        rows = tuple(tuple(map(_number, row)) for row in pairs["values"])
+        rows = tuple(map(_numbers, pairs["values"]))
         query, key = (tuple(map(parse_source, pairs[side])) for side in ("query", "key"))
         if len(rows) != len(query) or any(len(row) != len(key) for row in rows):
             raise ValueError(f"pairs of {len(query)} and {len(key)} sources do not fit their names")
@@ -81,21 +81,26 @@ def parse_attributions(document: Mapping[str, Any], head: str) -> Iterator[Attri
             weight=_number(one["weight"]),
             score=_number(one["score"]),
             parts={
-                slot: tuple((parse_source(name), _number(value)) for name, value in one[part])
+                slot: _parts(one[part], parse_source)
                 for slot, part in zip(SLOTS, ("by_query", "by_key", "by_value"), strict=True)
             },
             pairs=(query, key, rows),
             tokens=tuple((int(at), str(text), _number(v)) for at, text, v in one["by_token"]),
-            raises=_tokens(one["raises"]),
-            lowers=_tokens(one["lowers"]),
+            raises=_parts(one["raises"], str),
+            lowers=_parts(one["lowers"], str),
             answer=None if answer is None else (str(answer[0]), _number(answer[1])),
         )
 
 
 def _number(value: Any) -> float:
-    if not isfinite(number := float(value)):
-        raise ValueError(f"{value} is not finite")
-    return number
+    return _numbers((value,))[0]
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    numbers = tuple(map(float, values))
+    if not all(map(isfinite, numbers)):
+        raise ValueError(f"{list(values)} are not all finite")
+    return numbers
 
 
 def _place(value: Any) -> tuple[int, str]:
@@ -103,5 +108,8 @@ def _place(value: Any) -> tuple[int, str]:
     return int(position), str(token)
 
 
-def _tokens(found: Any) -> Parts:
-    return tuple((str(token), _number(value)) for token, value in found)
+def _parts(found: Any, parse: Callable[[Any], str]) -> Parts:
+    if not found:
+        return ()
+    names, values = zip(*found, strict=True)
+    return tuple(zip(map(parse, names), _numbers(values), strict=True))

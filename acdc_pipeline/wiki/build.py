@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -181,9 +182,12 @@ def _site_files(site: Site, templates: Environment) -> Iterator[tuple[str, bytes
 
 
 def _score_files(site: Site, templates: Environment) -> Iterator[tuple[str, bytes]]:
-    yield from render_pages("scores", site, templates)
-    yield from score_files(site)
-    yield from score_dump(site.models)
+    # Arrow encodes tables while Python renders pages
+    with ThreadPoolExecutor(1) as pool:
+        dump = pool.submit(lambda: list(score_dump(site.models)))
+        yield from render_pages("scores", site, templates)
+        yield from score_files(site)
+        yield from dump.result()
 
 
 def _write_families(

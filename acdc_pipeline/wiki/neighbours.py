@@ -71,13 +71,14 @@ def find_similar_heads(
     named = [_name(models[m], place) for m, place in candidates]
     columns = np.stack([grids[m][place] for m, place in candidates])
     owners = np.array([m for m, _ in candidates])
+    squares = (columns**2).sum(1)[None]
     for start in range(0, len(queries), _ROWS_PER_CHUNK):
         chunk = queries[start : start + _ROWS_PER_CHUNK]
         rows = np.stack([grids[m][place] for m, place in chunk])
         # |a - b|² = |a|² + |b|² - 2ab
         distances = (-2 * rows) @ columns.T
         distances += (rows**2).sum(1)[:, None]
-        distances += (columns**2).sum(1)[None]
+        distances += squares
         distances[owners[None] == np.array([m for m, _ in chunk])[:, None]] = np.inf
         nearest = smallest_columns(distances, _SHOWN)
         near = np.take_along_axis(distances, nearest, axis=1)

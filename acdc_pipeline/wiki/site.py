@@ -304,13 +304,14 @@ def describe_mosaic(title: str, values: Grid, empty_cells: int = 0) -> str:
     size = f"{title}, {pluralize(layers, 'layer')} by {pluralize(heads, 'head')}"
     if not np.isfinite(values).any():
         return f"{size}: not measured."
-    highest = divmod(int(np.nanargmax(values)), heads)
+    missing = np.isnan(values)  # `nanargmax` is slow, and there are many mosaics
+    highest = divmod(int(np.where(missing, -np.inf, values).argmax()), heads)
+    lowest = divmod(int(np.where(missing, np.inf, values).argmin()), heads)
     text = f"{size}: highest {format_number(float(values[highest]))} at {head_name(*highest)}"
-    if np.nanmin(values) < 0:
-        lowest = divmod(int(np.nanargmin(values)), heads)
+    if values[lowest] < 0:
         text += f", lowest {format_number(float(values[lowest]))} at {head_name(*lowest)}"
-    missing = int((~np.isfinite(values)).sum()) - empty_cells
-    return text + (f"; {pluralize(missing, 'head')} not measured." if missing else ".")
+    unknown = int((~np.isfinite(values)).sum()) - empty_cells
+    return text + (f"; {pluralize(unknown, 'head')} not measured." if unknown else ".")
 
 
 def _rank(values: np.ndarray) -> np.ndarray:

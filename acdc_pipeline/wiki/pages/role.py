@@ -72,6 +72,7 @@ class RolePage(SitePage[RoleDefinition]):
         profiled = [model for model in site.models if model.scores]
         # a head may have the role on several tasks
         counts = Counter(slug for slug, _ in {(model.slug, held.node) for model, held in found})
+        heads = sum(counts.values())
         title = role.title.partition(" ")[2] if role.title[:2] in ("a ", "an") else role.title
         heading = title[:1].upper() + title[1:]
         return {
@@ -83,14 +84,16 @@ class RolePage(SitePage[RoleDefinition]):
                 *(_criterion(site, c, "required") for c in role.required),
                 *(_criterion(site, c, "supporting") for c in role.supporting),
             ],
-            "spread": f"{pluralize(_count_heads(found), 'head')} in "
-            f"{pluralize(_count_models(found), 'model')} of {site.profiled} profiled",
+            "spread": f"{pluralize(heads, 'head')} in "
+            f"{pluralize(len(counts), 'model')} of {site.profiled} profiled",
             "definition": SCORES[role.required[0].score],
             "mosaics": _deciding_scores(site, role),
             "claims": role_claims(site, role.name),
             "shown": _MODELS_SHOWN,
             "counts": dict(counts),
-            "names": {model.slug: plain_name(model) for model, _ in found},
+            "names": {
+                slug: plain_name(model) for slug, model in {m.slug: m for m, _ in found}.items()
+            },
             "models": sorted(profiled, key=lambda m: (-counts.get(m.slug, 0), m.title)),
             "leaders": [(*pair, _loss(*pair)) for pair in found[:_MAX_ROWS]],
             "any_below": any(held.below_line is not None for _, held in found[:_MAX_ROWS]),
@@ -100,7 +103,7 @@ class RolePage(SitePage[RoleDefinition]):
             "enough_models": _LEAST_MODELS,
             "universal": universal_data(site, role),
             "rows": len(found),
-            "heads": _count_heads(found),
+            "heads": heads,
         }
 
 
