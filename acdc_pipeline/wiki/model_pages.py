@@ -100,7 +100,8 @@ def write_model_files(
             _replace_lists(section, heads, writer, templates)
             files_before[slug] |= writer.entries
             entries |= files_before[slug]
-            only = frozenset(f"m/{slug}/{head}.html" for head in heads) - writer.entries.keys()
+            paths = (f"m/{slug}/{head}.html" for head in heads)
+            only = frozenset(path for path in paths if path not in writer.entries)
             writer.entries.clear()
             if not only:
                 continue

@@ -7,6 +7,7 @@ import shutil
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from acdc_pipeline.store import Store, open_store
 from acdc_pipeline.wiki.build import build
 from acdc_pipeline.wiki.cache import NAME, read_cache, write_cache
+from acdc_pipeline.wiki.models import Model, restore_profiles
 from acdc_pipeline.wiki.output import digest_of, program_digest
 from acdc_pipeline.wiki.runs import CachedRun, StoreContents, read_store
 from tests import wiki_store
@@ -141,8 +143,13 @@ def test_site_is_the_same_with_a_cache_and_without(
     assert (out / NAME).read_bytes() == (tiny_site / NAME).read_bytes()
 
 
-def test_new_profile_writes_of_other_models_only_heads_that_it_resembles(
-    tiny_store: Store, tiny_site: Path, tmp_path: Path
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_new_profile_replaces_nearest_heads_in_whole_pages_of_other_models(
+    tiny_store: Store,
+    tiny_site: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_damaged: bool,
 ):
     assert tiny_store.folder is not None
     shutil.copytree(tiny_store.folder, tmp_path / "own")
@@ -150,11 +157,26 @@ def test_new_profile_writes_of_other_models_only_heads_that_it_resembles(
     out = Path(shutil.copytree(tiny_site, tmp_path / "site"))
     draw = np.random.default_rng(5)
     grids = wiki_store.score_grids(TINY[0], ("docstring",), draw)
-    for grid in grids.values():
-        # every head is of many kinds now, so that others are like it
-        grid[:] = np.clip(grid + 0.9, -1, 1)
+    before = wiki_store.score_grids(TINY[0], ("ioi",), np.random.default_rng((0, 0)))
+    for metric, grid in grids.items():
+        # every head is of many kinds on the task; what needs no task is as it was
+        grid[:] = np.clip(grid + 0.9, -1, 1) if ":" in metric else before[metric]
     store.commit(wiki_store.profile_record(TINY[0], "docstring", grids, draw))
+    page = out / "m" / "zoo-gpt2-4l-s0" / "a0.h1.html"
+    kept = page.read_bytes()
+    if is_damaged:
+        # of the right size, and with a list that can be replaced
+        page.write_bytes(kept.replace(b"Layer 0 of", b"Layer 9 of"))
+    models: list[str] = []
+
+    def note(model: Model, *rest: Any) -> Model:
+        models.append(model.slug)
+        return restore_profiles(model, *rest)
+
+    monkeypatch.setattr("acdc_pipeline.wiki.model_pages.restore_profiles", note)
     build(store, out, jobs=1)
+    assert models == ["zoo-attn-2l", *(["zoo-gpt2-4l-s0"] if is_damaged else [])]
+    assert page.read_bytes() != kept
     assert files_of(out) == files_of(build(store, tmp_path / "fresh", jobs=1).out)
 
 
