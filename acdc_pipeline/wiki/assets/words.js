@@ -46,6 +46,12 @@
         add(word, { query: query, shown: score.title, test: { kind: "show", metric: score.metric, word: score.name } });
       });
     });
+    // the first words of a task's title, where they name nothing else
+    data.tasks.forEach(function (task) {
+      for (var parts = plain(task.title).split(" "), n = parts.length - 1; n > 1; n--) {
+        add(parts.slice(0, n).join(" "), names.get(plain(task.name)));
+      }
+    });
   }
 
   Words.prototype.one = function (word) { return this.names.get(plain(word)) || null; };

@@ -93,6 +93,7 @@ def test_search_finds_the_heads_of_every_kind_of_query(tab: Callable[..., Tab], 
             and layer >= 1
         ),
     }
+    queries["indirect object"] = queries["task:ioi"]
     page = tab()
     for query, test in queries.items():
         page.open(f"search.html?q={query.replace('>', '%3E').replace('<', '%3C')}")
