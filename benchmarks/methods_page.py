@@ -54,9 +54,9 @@ its circuits at MIB's ten fractions of the edges are measured on as many held-ou
 - **forwards**: matrix operations of one such search (by KL where the method can) in units of one
   forward on its prompts; **seconds** of CPU of one by the logit difference on {threads} thread.
 
-A dash: there is no such figure; for stability, the search took longer than {longest:g} s. Scores
-of `random` follow from the seed alone and are the same on every resample. *cells*: how many were
-measured with a method; the same command measures what is missing.
+A dash: there is no such figure, or it was not measured; stability is a mean over the cells where it
+was. Scores of `random` follow from the seed alone and are the same on every resample. *cells*: how
+many were measured with a method; the same command measures what is missing.
 """
 
 
@@ -84,7 +84,6 @@ def page(
             prompts=" / ".join(map(str, asked.prompts)) + " (compiled / zoo / real)",
             resamples=asked.resamples,
             threads=asked.threads,
-            longest=asked.longest,
         )
     ]
     for group in groups:
