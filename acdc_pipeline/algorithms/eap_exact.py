@@ -184,7 +184,7 @@ class _Search:
         plain = self._fill(0, [*self.proposals, self.worth], self.whole)
         if not self.nests.best():  # the budget pays for no tests, or there are no sizes
             self.problem.advance(1.0)
-            return self.proposals[1]
+            return self.proposals[1]  # the first of edges
         self._peel(0, self.whole, self.nests.best())
         self._integrate_if_poor()
         by_gradient = self._sizes_by_gradient()

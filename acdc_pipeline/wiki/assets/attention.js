@@ -175,7 +175,7 @@
   // Fills `place` with the attention of a head, and calls back with its view, or null if none is stored.
   window.wikiAttention = function (place, slug, name, then) {
     function nothing() {
-      place.textContent = "No pattern of " + name + " on whole prompts is stored: a profile has those of at most 48 heads. Its page shows examples.";
+      place.textContent = "No pattern of " + name + " on whole prompts is stored: a profile has those of some heads only. Its page shows examples.";
       then(null);
     }
     wikiGet("patterns/" + slug, function (data) {
