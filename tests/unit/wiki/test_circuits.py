@@ -9,6 +9,7 @@ from acdc_pipeline.specs import AcdcMethod, RunSpec
 from acdc_pipeline.specs.methods.scored import EapMethod
 from acdc_pipeline.wiki.circuits import CircuitSeries, find_weakness, group_circuits
 from acdc_pipeline.wiki.models import group_models
+from acdc_pipeline.wiki.pages.head_feeds import say_circuit
 from acdc_pipeline.wiki.runs import KeptEdge, Run, StoreContents
 
 SHAPE = Topology(2, 2, has_mlp=False)
@@ -155,3 +156,12 @@ def test_titles_of_models_leave_out_folders_of_absolute_paths_unless_two_would_b
     runs = [replace(one, spec=one.spec.model_copy(update={"model": ref})) for ref in refs]
     found = group_models(StoreContents("store", tuple(runs), (), None, {}, {}, 0))
     assert {model.ref: model.title for model in found} == refs
+
+
+@pytest.mark.parametrize(
+    ("kl", "said"), [(3.0, "In the circuit at τ = 0.1 (faithfulness 25\u202f%), "), (1.0, None)]
+)
+def test_sentence_on_what_feeds_a_head_says_that_its_circuit_is_weak(kl: float, said: str | None):
+    (found,) = group_circuits([run(acdc(0.1), SMALL, kl=kl)])["ioi"]
+    first, _ = say_circuit(found, found.cuts[0], None, "a1.h0")[0]
+    assert first == (said or "In the circuit at τ = 0.1, ")

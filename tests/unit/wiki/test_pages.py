@@ -6,17 +6,20 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from humanize import ordinal
 
-from acdc_pipeline.graph import Circuit
+from acdc_pipeline.graph import Circuit, Node
 from acdc_pipeline.heads.habits import lead_role
+from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs.head_scores import ROLES, metric_key
 from acdc_pipeline.store import Store, open_store
 from acdc_pipeline.wiki.build import build
+from acdc_pipeline.wiki.pages.removal import is_compensated
 from acdc_pipeline.wiki.pages.task import task_rows
 from acdc_pipeline.wiki.runs import read_store
-from acdc_pipeline.wiki.scores import evidence_word
+from acdc_pipeline.wiki.scores import Score, evidence_word
 from acdc_pipeline.wiki.site import Site, make_site
 from acdc_pipeline.wiki.text import format_fixed
 from tests import wiki_store
@@ -152,6 +155,48 @@ def test_sentence_on_a_task_says_what_removing_the_head_costs(
             )
             seen.add(is_small)
     assert seen == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("ends", "is_small"), [((0.1, 0.4), True), ((0.1, 0.6), False), ((-0.6, 0.4), False)]
+)
+def test_rest_of_a_model_makes_up_for_a_head_if_both_ends_are_below_half_of_its_effect(
+    site: Site, ends: tuple[float, float], is_small: bool
+):
+    model, place = site.models[0], (0, 0)
+    scores = {}
+    for name, value, low, high in (
+        ("direct_effect", 1.0, 0.9, 1.1),
+        ("mean_ablation", 0.0, -0.1, 0.1),
+        ("zero_ablation", 0.2, *ends),
+    ):
+        metric = metric_key(name, "ioi")
+        grids = [np.full((model.n_layers, model.n_heads), x) for x in (value, low, high)]
+        scores[metric] = Score(metric, *grids, n=32, seed=0)
+    role = HeadRole(
+        Node.parse("a0.h0"),
+        "direct_contributor",
+        "ioi",
+        ("causal",),
+        metric_key("direct_effect", "ioi"),
+        value=1.0,
+        rank=1,
+        of=16,
+    )
+    assert is_compensated(replace(model, scores=scores), place, role) is is_small
+
+
+def test_model_page_has_the_faithfulness_of_a_circuit_in_both_metrics(tmp_path: Path):
+    store = open_store(tmp_path / "store", mode="write")
+    tiny = wiki_store.Shape("zoo:attn-2l", 2, 2, 64, has_mlp=False)
+    (*_, record) = wiki_store.records([tiny], ("ioi",), (0.1,))
+    assert record.circuit is not None
+    by_kl = {"kl": 1.0, "ablated_kl": 4.0}
+    of_task = {"logit_diff": -1.0, "ablated_logit_diff": 0.0, "model_logit_diff": 5.0}
+    store.commit(replace(record, metrics={**record.metrics, **by_kl, **of_task}))
+    build(store, tmp_path / "site", jobs=1)
+    page = (tmp_path / "site/m/zoo-attn-2l/index.html").read_text(encoding="utf-8")
+    assert ">75\u202f% <small>−20\u202f% by logit_diff</small>" in page
 
 
 def test_only_evidence_by_direct_logit_attribution_has_its_own_word():
