@@ -26,7 +26,7 @@ from acdc_pipeline.engine.slots import (
     project_slots,
     split_gate,
 )
-from acdc_pipeline.graph import SLOTS
+from acdc_pipeline.graph import SLOTS, Slot
 from acdc_pipeline.models.weights import Attention, Block
 
 
@@ -35,25 +35,42 @@ def run_heads(
 ) -> Float[Tensor, "head batch pos d_model"]:
     """The outputs of all heads of a layer for one normalised input, before any norm after them."""
     batch, pos, _ = x.shape
-    rows = x.reshape(1, batch * pos, -1)
-    positions = torch.arange(pos, device=x.device)
+    parts = project_groups(attn, x.reshape(1, batch * pos, -1))
+    at: Slots = {slot: part.unflatten(1, (batch, pos)) for slot, part in parts.items()}
+    z = mix_groups(attn, at, allowed)
+    # For all prompts at once: by prompt, the product would copy the weights for each of them.
+    return project(z.flatten(1, 2), attn.w_o, None).unflatten(1, (batch, pos))
+
+
+def project_groups(
+    attn: Attention, rows: Float[Tensor, "1 rows d_model"]
+) -> dict[Slot, Float[Tensor, "_ rows _"]]:
+    """The queries of every head, and the keys and values of every key/value head, for one input.
+
+    `project_slots` has a copy of keys and values for each query head.
+    """
     every = range(attn.w_q.shape[0])
-    # Once for each key/value head; `project_slots` would have a copy for each query head.
-    of_slot = {"q": every, "k": every[:: attn.heads_per_kv], "v": every[:: attn.heads_per_kv]}
-    parts: Slots = {
-        slot: project_slot(attn, slot, of_slot[slot], rows).unflatten(1, (batch, pos))
-        for slot in SLOTS
-    }
-    parts["q"], gate = split_gate(attn, parts["q"])
+    groups = every[:: attn.heads_per_kv]
+    of_slot: dict[Slot, range] = {"q": every, "k": groups, "v": groups}
+    return {slot: project_slot(attn, slot, of_slot[slot], rows) for slot in SLOTS}
+
+
+def mix_groups(
+    attn: Attention, parts: Slots, allowed: Bool[Tensor, "pos pos"]
+) -> Float[Tensor, "head rows pos d_v"]:
+    """Each head's mixed values, from `project_groups` at every position of some prompts."""
+    every = range(attn.w_q.shape[0])
+    positions = torch.arange(parts["k"].shape[2], device=parts["k"].device)
+    queries, gate = split_gate(attn, parts["q"])
+    unfinished: Slots = {"q": queries, "k": parts["k"], "v": parts["v"]}
     q, k, v = (
-        finish_rows(part, attn, slot, range(len(part)), positions) for slot, part in parts.items()
+        finish_rows(part, attn, slot, range(len(part)), positions)
+        for slot, part in unfinished.items()
     )
     if attn.heads_per_kv > 1:
         k, v = (part.repeat_interleave(attn.heads_per_kv, dim=0) for part in (k, v))
     z = attention_pattern(q, k, attn, every, positions, allowed) @ v
-    z = normalise_mixed(attn, z if gate is None else z * gate)
-    # For all prompts at once: by prompt, the product would copy the weights for each of them.
-    return project(z.flatten(1, 2), attn.w_o, None).unflatten(1, (batch, pos))
+    return normalise_mixed(attn, z if gate is None else z * gate)
 
 
 def attend(
@@ -92,8 +109,13 @@ def run_attention(block: Block, stream: Stream) -> Stream:
     slots = project_slots(attn, normalise(stream, block.norm_attn))
     allowed = visible_keys(attn, stream.shape[1], stream.device)
     z = _mix_values(attn, range(attn.w_q.shape[0]), slots, allowed)
-    flat = z.permute(1, 2, 0, 3).flatten(2)
-    total = flat @ widen(attn.w_o, flat).flatten(0, 1)
+    return write_mixed(block, z.permute(1, 2, 0, 3))
+
+
+def write_mixed(block: Block, z: Float[Tensor, "*rows head d_v"]) -> Float[Tensor, "*rows d_model"]:
+    """The sum of what all heads of a layer write for their mixed values, after any norm of it."""
+    flat = z.flatten(-2)
+    total = flat @ widen(block.attention.w_o, flat).flatten(0, 1)
     return total if block.post_attn is None else normalise(total, block.post_attn)
 
 

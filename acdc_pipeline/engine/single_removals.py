@@ -10,25 +10,28 @@ from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from acdc_pipeline.engine.attention import attend, visible_keys
 from acdc_pipeline.engine.bench import Bench
-from acdc_pipeline.engine.components import normalise
+from acdc_pipeline.engine.components import Stream, normalise
 from acdc_pipeline.engine.experts import run_routed
 from acdc_pipeline.engine.forward import (
-    changed_streams,
     head_width,
     mlp_width,
     run_mixer,
     run_mlp_nodes,
     streams_from_outputs,
 )
+from acdc_pipeline.engine.live_rows import (
+    AtAnswers,
+    LiveRows,
+    PackedRows,
+    PackedSuffix,
+    find_live_rows,
+)
 from acdc_pipeline.engine.objectives import Objective
 from acdc_pipeline.engine.slots import Slots, project_slot, project_slots
 from acdc_pipeline.graph import LOGITS, Edge, Node, Receiver
-
-States = Float[Tensor, "state batch pos d_model"]
 
 # Beyond this many states a batch gains nothing: every product is already large.
 MAX_STATES = 64
@@ -48,12 +51,14 @@ class SingleRemovals:
         self.objective = objective
         self.clean = streams_from_outputs(bench.weights, bench.clean)
         self.index = self.topology.source_index
-        self.at_once = states_that_fit(bench, memory)
+        self.rows = find_live_rows(bench)
+        self.suffix = PackedSuffix(bench.weights, self.clean, self.rows)
+        self.at_once = states_that_fit(bench, self.rows, memory)
         self._layer: tuple[int, Slots] | None = None
 
     def whole(self) -> float:
         """The objective of the whole model."""
-        return float(self._objective(self.clean.final[None])[0])
+        return float(self.objective(self._answers(self.clean.final)[None])[0])
 
     def without_edges(self, receiver: Receiver) -> Iterator[tuple[Edge, float]]:
         """Yield each edge into `receiver` with the objective of the model without it."""
@@ -61,11 +66,8 @@ class SingleRemovals:
         for start in range(0, len(sources), self.at_once):
             some = sources[start : start + self.at_once]
             rows = slice(start, start + len(some))
-            difference = self.bench.ablated[rows] - self.bench.clean.outputs[rows]
-            if receiver.span is not None:
-                difference = difference * self._in_span(receiver.span)
-            values = self._objective(self._final(receiver, difference)).tolist()
-            yield from zip((Edge.into(s, receiver) for s in some), values, strict=True)
+            values = self.objective(self._final(receiver, self._difference(rows, receiver.span)))
+            yield from zip((Edge.into(s, receiver) for s in some), values.tolist(), strict=True)
 
     def without_nodes(self) -> Iterator[tuple[Node, str | None, float]]:
         """Yield each source with the objective when all its readers get its ablated output.
@@ -74,54 +76,67 @@ class SingleRemovals:
         """
         for source in self.topology.sources:
             row = self.index[source]
-            change = self.bench.ablated[row] - self.bench.clean.outputs[row]
             for span in self.topology.spans or (None,):
-                part = change if span is None else change * self._in_span(span)
-                yield source, span, float(self._objective(self._after(source, part[None]))[0])
+                change = self._difference(slice(row, row + 1), span)
+                yield source, span, float(self.objective(self._after(source, change))[0])
 
-    def _in_span(self, span: str) -> Float[Tensor, "batch pos 1"]:
-        """1 at the positions of a span and 0 elsewhere."""
+    def _difference(self, sources: slice, span: str | None) -> PackedRows:
+        """Ablated minus clean output of some sources, 0 outside of the span if one is given."""
+        ablated, clean = self.bench.ablated[sources], self.bench.clean.outputs[sources]
+        difference = self.rows.pack(ablated) - self.rows.pack(clean)
+        if span is None:
+            return difference
         index = self.bench.layout.span_index
         assert index is not None
-        return (index == self.topology.spans.index(span))[..., None].to(self.bench.ablated)
+        within = index.flatten()[self.rows.index] == self.topology.spans.index(span)
+        return difference * within[:, None].to(difference)
 
-    def _objective(self, final: States) -> Float[Tensor, " state"]:
-        return self.objective(self.bench.layout.at_answers(final.flatten(1, 2)))
+    def _answers(self, stream: Stream) -> Float[Tensor, "answer d_model"]:
+        return self.bench.layout.at_answers(stream.flatten(0, 1))
 
-    def _final(self, receiver: Receiver, difference: States) -> States:
-        """The final streams when `difference` is added to the clean input of `receiver`."""
+    def _final(self, receiver: Receiver, difference: PackedRows) -> AtAnswers:
+        """The final streams at the answers if `difference` is added to the input of `receiver`."""
         node = receiver.node
         if node == LOGITS:
-            return self.clean.final + difference
+            at_answers = difference.index_select(1, self.rows.answers)
+            return self._answers(self.clean.final) + at_answers
         assert node.layer is not None
         block = self.weights.blocks[node.layer]
         if node.kind == "router":
             return self._after(node, self._routing_change(node, difference))
         if receiver.slot is None:
-            x = self.clean.read_by(receiver) + difference
-            written = run_mixer(block, x) if node.kind == "mixer" else self._run_node(node, x)
-            return self._after(node, written - self.bench.clean.outputs[self.index[node]])
+            clean = self.clean.read_by(receiver)
+            x = self.rows.pack(clean) + difference
+            if node.kind == "mixer":
+                written = self.rows.pack(run_mixer(block, self.rows.unpack(x, clean)))
+            else:
+                written = self._run_node(node, x)
+            return self._after(node, written - self._written(self.index[node]))
         return self._after(node, self._head_change(receiver, difference))
 
-    def _run_node(self, node: Node, x: States) -> States:
+    def _written(self, source: int) -> Float[Tensor, "row d_model"]:
+        """The clean output of a source."""
+        return self.rows.pack(self.bench.clean.outputs[source])
+
+    def _run_node(self, node: Node, x: PackedRows) -> PackedRows:
         """What a node of an MLP writes for `x`; the router of a mixture reads the clean stream."""
         assert node.layer is not None
         place = self.index[node] - self.topology.mlp_sources(node.layer).start
         inputs = x[None]
         if node.kind == "expert":
-            inputs = torch.stack([self.clean.mlps[node.layer].expand_as(x), x])
+            inputs = torch.stack([self.rows.pack(self.clean.mlps[node.layer]).expand_as(x), x])
         return run_mlp_nodes(self.weights.blocks[node.layer], inputs, [place])[0]
 
-    def _routing_change(self, router: Node, difference: States) -> States:
+    def _routing_change(self, router: Node, difference: PackedRows) -> PackedRows:
         """The change of a layer's output if `difference` is added to what its router reads."""
         assert router.layer is not None
-        clean = self.clean.mlps[router.layer]
+        clean = self.rows.pack(self.clean.mlps[router.layer])
         block = self.weights.blocks[router.layer]
         written = run_routed(block, clean + difference, clean.expand_as(difference))
         experts = [self.index[node] for node in self.topology.routers[router]]
-        return written - self.bench.clean.outputs[experts].sum(0)
+        return written - self.rows.pack(self.bench.clean.outputs[experts].sum(0))
 
-    def _head_change(self, receiver: Receiver, difference: States) -> States:
+    def _head_change(self, receiver: Receiver, difference: PackedRows) -> PackedRows:
         """The change of a layer's output if `difference` is added to the input of one head's slot.
 
         Only that head changes, or all of them in a coupled layer.
@@ -132,20 +147,22 @@ class SingleRemovals:
         assert slot is not None
         block = self.weights.blocks[node.layer]
         heads = list(range(self.topology.n_heads)) if block.coupled else [node.head]
-        x = normalise(self.clean.heads[node.layer] + difference, block.norm_attn)
-        rows = project_slot(block.attention, slot, [node.head], x.flatten(0, 2)[None])
-        changed = rows.view(*x.shape[:3], -1)
-        n_states = len(difference)
+        n_states, pos = len(difference), self.rows.pos
+        x = normalise(self.rows.pack(self.clean.heads[node.layer]) + difference, block.norm_attn)
+        rows = project_slot(block.attention, slot, [node.head], x.flatten(0, 1)[None])[0]
         slots: Slots = {}
         for name, part in self._clean_slots(node.layer).items():
             repeated = part[heads][:, None].repeat(1, n_states, 1, 1, 1)
             if name == slot:
-                repeated[heads.index(node.head)] = changed
+                changed = rows.unflatten(0, (n_states, -1))
+                repeated[heads.index(node.head)] = self.rows.unpack(changed, part[node.head])
             slots[name] = repeated.flatten(1, 2)
-        allowed = visible_keys(block.attention, x.shape[2], x.device)
+        allowed = visible_keys(block.attention, pos, x.device)
         written = attend(block, heads, slots, allowed).unflatten(1, (n_states, -1))
         sources = [self.index[self.topology.heads(node.layer)[head]] for head in heads]
-        return (written - self.bench.clean.outputs[sources][:, None]).sum(0)
+        return (
+            self.rows.pack(written) - self.rows.pack(self.bench.clean.outputs[sources])[:, None]
+        ).sum(0)
 
     def _clean_slots(self, layer: int) -> Slots:
         if self._layer is None or self._layer[0] != layer:
@@ -154,18 +171,20 @@ class SingleRemovals:
             self._layer = (layer, project_slots(block.attention, x))
         return self._layer[1]
 
-    def _after(self, source: Node, change: States) -> States:
-        """The final streams when `change` is added to the clean output of `source`."""
-        streams = changed_streams(self.weights, self.clean, source, change)
-        return streams.final.unflatten(0, (len(change), -1))
+    def _after(self, source: Node, change: PackedRows) -> AtAnswers:
+        """The final streams at the answers if `change` is added to the output of `source`."""
+        layer = -1 if source.layer is None else source.layer  # the input is read by layer 0
+        beside = source.kind in ("head", "mixer")
+        if beside and layer in self.clean.mlps and not self.weights.parallel:
+            return self.suffix.from_mlp(layer, self.rows.pack(self.clean.mlps[layer]) + change)
+        before = self.clean.before(layer + 1)
+        return self.suffix.from_layer(layer + 1, self.rows.pack(before) + change)
 
 
-def states_that_fit(bench: Bench, memory: int) -> int:
-    """How many states fit into `memory` bytes, counting streams and one layer's temporaries."""
-    n_heads, d_model = bench.weights.topology.n_heads, bench.weights.d_model
-    d_head, pos = head_width(bench.weights), bench.layout.pos
-    streams = (2 * len(bench.weights.blocks) + 8 + 2 * n_heads) * d_model
-    layer = n_heads * (8 * d_head + 4 * pos) + 4 * mlp_width(bench.weights)
-    rows = bench.layout.batch * pos
-    per_state = rows * (streams + layer) * bench.ablated.element_size()
-    return max(1, min(MAX_STATES, memory // per_state))
+def states_that_fit(bench: Bench, rows: LiveRows, memory: int) -> int:
+    """How many states fit into `memory` bytes, counting the temporaries of one layer."""
+    n_heads, d_model, pos = bench.weights.topology.n_heads, bench.weights.d_model, rows.pos
+    by_row = 10 * d_model + 4 * mlp_width(bench.weights) + 3 * n_heads * head_width(bench.weights)
+    by_position = n_heads * (10 * head_width(bench.weights) + 4 * pos)
+    elements = len(rows.index) * by_row + rows.batch * pos * by_position
+    return max(1, min(MAX_STATES, memory // (elements * bench.ablated.element_size())))
