@@ -43,7 +43,7 @@ class ExactEffects:
 
     Args:
         effects: by metric, the objective without each edge less that of the model; higher is worse.
-        operations: floating-point operations of matrix products, those of every metric included.
+        operations: floating-point operations of matrix products, by KL alone.
         seconds: CPU seconds by metric, were it the only one.
     """
 
@@ -75,11 +75,14 @@ class _EveryMetric:
         self.values: dict[MetricName, list[Float[Tensor, "state answer"]]]
         self.values = {metric: [] for metric in BY}
         self.seconds: dict[MetricName, float] = dict.fromkeys(BY, 0.0)
+        self.operations: dict[MetricName, int] = dict.fromkeys(BY, 0)
 
     def __call__(self, final: Float[Tensor, "state answer d_model"]) -> Float[Tensor, " state"]:
         for metric, objective in self.objectives.items():
             started = time.process_time()
-            self.values[metric].append(objective.per_answer(final).to(torch.float64))
+            with FlopCounterMode(display=False) as counter:
+                self.values[metric].append(objective.per_answer(final).to(torch.float64))
+            self.operations[metric] += counter.get_total_flops()
             self.seconds[metric] += time.process_time() - started
         return self.values[BY[0]][-1].mean(-1)
 
@@ -124,7 +127,7 @@ def _measure(removals: SingleRemovals, objective: _EveryMetric, receiver: Receiv
     np.savez(
         buffer,
         values=objective.kept(),
-        operations=counter.get_total_flops(),
+        operations=counter.get_total_flops() - objective.operations["logit_diff"],
         seconds=[total - every + objective.seconds[metric] for metric in BY],
     )
     return buffer.getvalue()

@@ -130,9 +130,14 @@ def count_forwards(bench: Bench, search: Callable[[], Result]) -> tuple[Result, 
     """The result of a search, and its matrix operations in units of one forward on its prompts."""
     with FlopCounterMode(display=False) as of_search:
         found = search()
+    return found, of_search.get_total_flops() / count_operations(bench)
+
+
+def count_operations(bench: Bench) -> float:
+    """The floating-point operations of matrix products of one forward on the prompts."""
     with FlopCounterMode(display=False) as of_two:
         set_up(bench.weights, bench.prompts, "corrupted")
-    return found, 2 * of_search.get_total_flops() / of_two.get_total_flops()
+    return of_two.get_total_flops() / 2
 
 
 def bench_of(model: LoadedModel, task: str, prompts: int, seed: int) -> Bench:

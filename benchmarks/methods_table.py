@@ -36,41 +36,31 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float
 
+from acdc_pipeline.algorithms.scoring import EdgeScores
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.engine.resample import take_rows, weigh_repeats
 from acdc_pipeline.errors import AcdcError
-from acdc_pipeline.evaluation import (
-    auc,
-    circuits_at_fractions,
-    circuits_from_scores,
-    mean_pairwise_jaccard,
-    measure_scale,
-    roc_of_circuits,
-    roc_of_scores,
-)
+from acdc_pipeline.evaluation import mean_pairwise_jaccard
 from acdc_pipeline.execution.methods import SharedWork
 from acdc_pipeline.files import write_bytes
-from acdc_pipeline.graph import Circuit
-from acdc_pipeline.graph.selection import Selection
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.zoo import claimed_tasks, compiled
 from acdc_pipeline.specs import METHODS, find_task
 from acdc_pipeline.specs.names import MetricName
 from acdc_pipeline.wiki.text import join_words
+from benchmarks.exact_scores import ExactEffects, effects_folder, measure_effects
 from benchmarks.measurement import machine
+from benchmarks.method_areas import measure_areas, measure_auroc
 from benchmarks.method_cells import (
     FEW_STEPS,
     HELD_OUT,
     MODELS,
-    areas,
     bench_of,
     count_forwards,
+    count_operations,
     draw_counts,
-    faithfulness,
 )
 from benchmarks.methods_page import page
 from benchmarks.real_model import fetch_model
@@ -85,7 +75,10 @@ REAL_THRESHOLDS = (1.0, 0.3, 0.1)
 REAL_STEPS = {"steps": 20, "learning_rate": 0.5}
 """Of gates on the real model, as in docs/smollm2.md."""
 TOO_LONG = ("exact",)
-"""Left out on the real model, where it takes hours; `--methods` names it anyway."""
+"""Left out on the real model, where it takes hours, unless `--methods` names it.
+
+Its stability follows from the effects on each prompt, which are kept (`benchmarks.exact_scores`).
+"""
 REAL_BUDGET = 180.0
 """Forwards that `eap-exact` may take on the real model, where `eap-ig-activations` takes 450."""
 
@@ -164,9 +157,12 @@ def measure_methods(
         document = {**asdict(cell), "method": method, **asdict(settings), **asdict(figures)}
         write_bytes(files[method], (json.dumps(document, indent=1) + "\n").encode())
 
+    def by_effects(method: str) -> bool:
+        return cell.group == "real" and method == "exact"
+
     def lacks_stability(method: str) -> bool:
         unknown = found[method].stability is None and settings.resamples > 1
-        return unknown and found[method].seconds <= longest
+        return unknown and (by_effects(method) or found[method].seconds <= longest)
 
     if missing := [m for m in methods if m not in found or lacks_stability(m)]:
         ref = f"gguf:{fetch_model()}" if cell.group == "real" else f"zoo:{cell.model}"
@@ -177,59 +173,97 @@ def measure_methods(
             for seed in (settings.seed, settings.seed + HELD_OUT)
         ]
         for method in missing:
+            effects = None
+            if by_effects(method):
+                folder = effects_folder(kept, cell.task, settings.prompts, settings.seed)
+                effects = measure_effects(benches[0], folder)
+                assert effects is not None, "the only part is complete"
             try:
                 if method not in found:
-                    keep(method, measure(method, cell, benches[0], benches[1], settings))
+                    if effects is None:
+                        searched = search_all(method, cell, benches[0], settings.seed)
+                    else:
+                        searched = from_effects(cell, benches[0], effects, settings.seed)
+                    keep(method, measure(cell, searched, benches[1], settings))
                 if lacks_stability(method):
-                    similarity = measure_stability(method, cell, benches[0], settings)
+                    similarity = measure_stability(method, cell, benches[0], settings, effects)
                     keep(method, replace(found[method], stability=similarity))
             except AcdcError as error:
                 print(f"{method} on {cell.task} in {cell.model}: {error}", flush=True)
     return {method: found[method] for method in methods if method in found}
 
 
-def measure(
-    method: str,
-    cell: Cell,
-    searched: Bench,
-    held_out: Bench,
-    settings: Settings,
-) -> Figures:
-    """One method in one cell, without its stability."""
-    started = time.process_time()
-    usual = search(method, cell, searched, "logit_diff", settings.seed)
-    seconds = time.process_time() - started
-    fit: MetricName = "kl" if "kl" not in METHODS[method].UNFIT else "logit_diff"
-    counted, forwards = count_forwards(
-        searched, lambda: search(method, cell, searched, fit, settings.seed)
-    )
-    by: dict[MetricName, list[Found]] = {"logit_diff": [usual], fit: [counted]}
-    if is_search(method):
-        by = {metric: family(method, cell, searched, metric, settings.seed) for metric in by}
+@dataclass(frozen=True)
+class Searched:
+    """What a method found by each metric that it can use, at every threshold, and its cost."""
+
+    by: Mapping[MetricName, Sequence[Found]]
+    forwards: float
+    seconds: float
+
+
+def measure(cell: Cell, found: Searched, held_out: Bench, settings: Settings) -> Figures:
+    """The figures of a method in one cell, without its stability."""
+    usual = found.by["logit_diff"]
     counts = draw_counts(held_out, settings.seed)
-    cmd, kl = (_areas(by.get(metric, by["logit_diff"]), held_out, metric, counts) for metric in BY)
+    cmd, kl = (
+        measure_areas(found.by.get(metric, usual), held_out, metric, counts) for metric in BY
+    )
+    by_kl = found.by.get("kl", usual)
     return Figures(
-        auroc=_auroc(cell, by.get("kl", by["logit_diff"])),
+        auroc=measure_auroc(cell.model, by_kl) if cell.group == "compiled" else None,
         cmd=cmd.cmd,
         cpr=cmd.cpr,
         cmd_kl=kl.cmd,
         cpr_kl=kl.cpr,
         stability=None,
-        forwards=forwards,
-        seconds=seconds,
+        forwards=found.forwards,
+        seconds=found.seconds,
         resampled=cmd.resampled,
         resampled_kl=kl.resampled,
     )
 
 
-def measure_stability(method: str, cell: Cell, bench: Bench, settings: Settings) -> float:
+def search_all(method: str, cell: Cell, bench: Bench, seed: int) -> Searched:
+    """Search by the logit difference, and by KL where the method can."""
+    started = time.process_time()
+    usual = search(method, cell, bench, "logit_diff", seed)
+    seconds = time.process_time() - started
+    fit: MetricName = "kl" if "kl" not in METHODS[method].UNFIT else "logit_diff"
+    counted, forwards = count_forwards(bench, lambda: search(method, cell, bench, fit, seed))
+    by: dict[MetricName, list[Found]] = {"logit_diff": [usual], fit: [counted]}
+    if is_search(method):
+        by = {metric: family(method, cell, bench, metric, seed) for metric in by}
+    return Searched(by, forwards, seconds)
+
+
+def from_effects(cell: Cell, bench: Bench, effects: ExactEffects, seed: int) -> Searched:
+    """What `exact` finds, from the effects on each prompt."""
+    by: dict[MetricName, list[Found]] = {
+        metric: [search("exact", cell, bench, metric, seed, scores=effects.scores(metric))]
+        for metric in BY
+    }
+    forwards = effects.operations / count_operations(bench)
+    return Searched(by, forwards, effects.seconds["logit_diff"])
+
+
+def measure_stability(
+    method: str,
+    cell: Cell,
+    bench: Bench,
+    settings: Settings,
+    effects: ExactEffects | None = None,
+) -> float:
     """The mean pairwise Jaccard similarity of circuits on bootstrap resamples of the prompts."""
-    return mean_pairwise_jaccard(
-        [
-            search(method, cell, resample(bench, settings.seed, number), "logit_diff", 0).circuit
-            for number in range(settings.resamples)
-        ]
-    )
+    found = []
+    for number in range(settings.resamples):
+        drawn = draw_prompts(bench, settings.seed, number)
+        if effects is None:
+            part, scores = weigh_repeats(drawn, lambda some: take_rows(bench, some)), None
+        else:
+            part, scores = bench, effects.scores("logit_diff", drawn)
+        found.append(search(method, cell, part, "logit_diff", 0, scores=scores).circuit)
+    return mean_pairwise_jaccard(found)
 
 
 def search(
@@ -240,8 +274,13 @@ def search(
     seed: int,
     threshold: float | None = None,
     shared: SharedWork | None = None,
+    scores: EdgeScores | None = None,
 ) -> Found:
-    """One search of a method, at 5 % of the edges or at a threshold, the last one by default."""
+    """One search of a method, at 5 % of the edges or at a threshold, the last one by default.
+
+    Args:
+        scores: of the edges, if they are known.
+    """
     few = _fixed(cell, method)
     return find_circuit(
         method,
@@ -252,6 +291,7 @@ def search(
         metric=metric,
         threshold=_thresholds(cell.group)[-1] if threshold is None else threshold,
         shared=shared,
+        scores=scores,
         **few,
     )
 
@@ -283,49 +323,10 @@ def _parameters(group: str) -> str:
     return said
 
 
-def resample(bench: Bench, seed: int, number: int) -> Bench:
-    """The bench on as many prompts, drawn with replacement (Efron 1979)."""
+def draw_prompts(bench: Bench, seed: int, number: int) -> list[int]:
+    """As many prompts as there are, drawn with replacement (Efron 1979)."""
     n, rng = bench.prompts.n_prompts, random.Random(f"methods table {seed} {number}")
-    return weigh_repeats(rng.choices(range(n), k=n), lambda some: take_rows(bench, some))
-
-
-@dataclass(frozen=True)
-class _Areas:
-    """CMD, also on resamples, and CPR; None where the metric tells nothing apart."""
-
-    cmd: float | None = None
-    cpr: float | None = None
-    resampled: Sequence[float] | None = None
-
-
-def _areas(
-    found: Sequence[Found], bench: Bench, metric: MetricName, counts: Float[np.ndarray, "n prompt"]
-) -> _Areas:
-    """The areas of the circuits of one method, on prompts counted as in each row of `counts`."""
-    last = found[-1]
-    topology = last.circuit.topology
-    circuits: Mapping[float, Circuit]
-    if last.circuit.is_scored:
-        circuits = circuits_from_scores(topology, last.circuit.scores, Selection(last.rank))
-    else:
-        circuits = circuits_at_fractions(topology, [one.circuit for one in found])
-    try:
-        measure_scale(bench, metric)
-    except AcdcError:
-        return _Areas()
-    curves = faithfulness(bench, metric, circuits, counts)
-    distances = areas(np.abs(1 - curves))
-    resampled = tuple(round(value, 6) for value in distances[1:].tolist())
-    return _Areas(float(distances[0]), float(areas(curves[:1])[0]), resampled)
-
-
-def _auroc(cell: Cell, found: Sequence[Found]) -> float | None:
-    if cell.group != "compiled":
-        return None
-    truth, last = compiled.true_circuit(cell.model), found[-1]
-    if last.circuit.is_scored:
-        return auc(roc_of_scores(last.circuit.scores, truth.edges, last.rank))
-    return auc(roc_of_circuits([one.circuit for one in found], truth))
+    return rng.choices(range(n), k=n)
 
 
 def _key(cell: Cell, method: str, settings: Settings) -> str:
@@ -366,7 +367,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     table: dict[Cell, Mapping[str, Figures]] = {}
     for cell in cells(asked.groups, asked.models, asked.tasks):
         real = cell.group == "real"
-        every = [name for name in METHODS if not (real and name in TOO_LONG)]
+        every = [name for name in METHODS if asked.kept or not (real and name in TOO_LONG)]
         settings = Settings(asked.prompts[GROUPS.index(cell.group)], asked.seed, asked.resamples)
         methods = asked.methods or every
         if asked.kept:
