@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from acdc_pipeline.engine.attention import attend, visible_keys
 from acdc_pipeline.engine.bench import Bench
