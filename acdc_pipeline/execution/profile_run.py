@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING
 
 from acdc_pipeline.errors import PromptError, UnsupportedModel
 from acdc_pipeline.execution.progress import Progress
+from acdc_pipeline.heads.batches import rows_at_once
 from acdc_pipeline.heads.examples import TextRows, text_rows
-from acdc_pipeline.heads.model_profile import Amounts, ModelProfile, Report, profile_model
+from acdc_pipeline.heads.model_profile import (
+    Amounts,
+    ModelProfile,
+    Report,
+    draw_tokens,
+    profile_model,
+)
 from acdc_pipeline.heads.profile import HeadProfile, assemble_profile
 from acdc_pipeline.heads.relations import task_relation
 from acdc_pipeline.heads.task_profile import model_metrics, profile_task
@@ -52,12 +59,13 @@ class Profiler:
         Raises:
             UnsupportedModel: the model has no attention heads.
             PromptError: the model cannot process the prompts.
-            OutOfMemoryBudget: `memory` does not hold a single prompt.
+            OutOfMemoryBudget: `memory` does not hold a single prompt, or row of random tokens.
         """
         weights = model.weights
         prompts = check_profiled(model, prompts).to(weights.device)
         text = _text(model, method)
         heads = weights.topology.n_heads_total
+        _check_memory(model, run, method, prompts, memory)
         if jobs is not None:
             jobs.start_layers(weights, prompts, memory)
         progress.start(heads, f"{run.task} on {run.model}")
@@ -177,6 +185,20 @@ def check_profiled(model: LoadedModel, prompts: PromptSet) -> PromptSet:
             fix="use prompts of one length with this model",
         )
     return prompts
+
+
+def _check_memory(
+    model: LoadedModel, run: RunSpec, method: ProfileMethod, prompts: PromptSet, memory: int
+) -> None:
+    """Raise OutOfMemoryBudget if no prompt, or no row of random tokens, fits into `memory` bytes.
+
+    Without it, that would be found only after the scores from the weights and of random models.
+    """
+    drawn = draw_tokens(
+        model.weights, model.tokenizer, bos=bos_of(model), amounts=amounts_of(method), seed=run.seed
+    )
+    rows = [prompts.clean] if drawn.sequences is None else [prompts.clean, drawn.sequences.tokens]
+    rows_at_once(model.weights, max(tokens.shape[1] for tokens in rows), memory)
 
 
 def _report_heads(progress: Progress, heads: int, first: float, last: float) -> Report:

@@ -12,7 +12,11 @@ import torch
 
 from acdc_pipeline.errors import OutOfMemoryBudget, PromptError
 from acdc_pipeline.execution.plan import plan_run
+from acdc_pipeline.execution.profile_run import Profiler
+from acdc_pipeline.execution.progress import Silent
+from acdc_pipeline.execution.shards.head_jobs import HeadJobs
 from acdc_pipeline.execution.worker import Worker
+from acdc_pipeline.heads.batches import row_bytes
 from acdc_pipeline.models.zoo import claimed_tasks
 from acdc_pipeline.specs import (
     ProfileMethod,
@@ -116,8 +120,23 @@ def test_profile_with_little_memory_is_the_same_but_for_rounding(tmp_path: Path,
         rtol=1e-3,
         atol=1e-4,
     )
-    with pytest.raises(OutOfMemoryBudget):
-        Worker(device="cpu", memory=1000).execute(run, task)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "period"), [(3, 2), (1, 3)], ids=["longest prompt", "random tokens"]
+)
+def test_memory_for_no_row_is_refused_before_anything_is_measured_here_or_elsewhere(
+    tmp_path: Path, task: TaskSpec, prompts: int, period: int
+):
+    method = METHOD.model_copy(update={"period": period})
+    directory = checkpoints.EVERY["native-no-norm"](tmp_path / "native")
+    run = run_of(task, directory, method=method).model_copy(update={"prompts": prompts})
+    worker = Worker(device="cpu")
+    model, drawn = worker.model(run), worker.prompts(run, task, seed=0, alike=1)
+    needed = row_bytes(model.weights, 7)  # prompts of 5 to 7 tokens, and 1 + 2 * period random ones
+    for elsewhere in (None, object.__new__(HeadJobs)):  # which fails when asked for anything
+        with pytest.raises(OutOfMemoryBudget, match=f"of 7 tokens needs {needed} bytes"):
+            Profiler().profile(model, run, method, task, drawn, needed - 1, Silent(), elsewhere)
 
 
 @pytest.fixture(scope="module")
