@@ -99,7 +99,7 @@ def build(
             out.mkdir(parents=True, exist_ok=True)
             (out / BUILDING).touch()
             if contents.runs_read or len(cached) != len(contents.runs):
-                write_cache(out, program, contents.cached)
+                write_cache(out, program, contents.cached, cached)
             built = _write_site(site, store, out, before, program, jobs, progress)
             (out / BUILDING).unlink()
         except OSError as error:

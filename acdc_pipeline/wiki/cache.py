@@ -1,9 +1,10 @@
 """The cache of run summaries, in the folder of the site: a build reads only runs that are new.
 
-One file: a line with the format, the digest of the rest, the length of a compressed JSON document,
-the document, and the grids of 32-bit numbers that it refers to, compressed byte by byte. A file
-that is truncated, altered, of another format or of another version of the program is ignored. It
-contains no code, and its text is escaped on pages like that of any run.
+One file: a line with the format, then parts, each with the runs that were new to one build: the
+digest and the length of what follows, the length of a compressed JSON document, the document, and
+the grids of 32-bit numbers that it refers to, compressed byte by byte. A file that is truncated,
+altered, of another format or of another version of the program is ignored. It contains no code, and
+its text is escaped on pages like that of any run.
 """
 
 from __future__ import annotations
@@ -32,11 +33,15 @@ from acdc_pipeline.wiki.scores import Score
 
 NAME = ".acdc-wiki.cache"
 
-_FORMAT = b"acdc-pipeline/wiki-cache 3\n"
+_FORMAT = b"acdc-pipeline/wiki-cache 4\n"
 _DIGEST_BYTES = 32
 _LENGTH_BYTES = 8
 _MAX_JSON = 1 << 30
 """Bytes of JSON: 100,000 runs."""
+
+_MOST_ADDED = 1 / 4
+"""Bytes of the parts after the first, in relation to it, up to which another part is added: they
+may repeat its grids."""
 
 _PLAIN = ("digest", "measured", "edges_total", "metrics", "details", "code_version")
 """Attributes of a run that are JSON already."""
@@ -48,30 +53,71 @@ _EDGE_IN_SPAN = attrgetter("src", "dst", "slot", "score", "span")
 def read_cache(folder: Path, program: str) -> dict[str, CachedRun]:
     """Return the cached runs by id; none if the cache is missing or of another program."""
     try:
-        data = (folder / NAME).read_bytes()
-        start = len(_FORMAT) + _DIGEST_BYTES
-        if data[: len(_FORMAT)] != _FORMAT or data[len(_FORMAT) : start] != _seal(data[start:]):
+        data = memoryview((folder / NAME).read_bytes())
+        if data[: len(_FORMAT)] != _FORMAT:
             return {}
-        end = start + _LENGTH_BYTES + int.from_bytes(data[start : start + _LENGTH_BYTES], "little")
-        document = read_json(_decompress(data[start + _LENGTH_BYTES : end]))
-        if document["program"] != program:
-            return {}
-        return _decode(document, _unpack(data[end:]))
+        found: dict[str, CachedRun] = {}
+        start = len(_FORMAT)
+        while start < len(data):
+            seal, body = _part_at(data, start)
+            if seal != _seal(body):
+                return {}
+            start += _DIGEST_BYTES + _LENGTH_BYTES + len(body)
+            end = _LENGTH_BYTES + int.from_bytes(body[:_LENGTH_BYTES], "little")
+            document = read_json(_decompress(body[_LENGTH_BYTES:end]))
+            if document["program"] != program:
+                return {}
+            found |= _decode(document, _unpack(body[end:]))
+        return found
     except MALFORMED:
         return {}
 
 
-def write_cache(folder: Path, program: str, cached: Mapping[str, CachedRun]) -> None:
-    """Replace the cache in `folder`."""
+def write_cache(
+    folder: Path,
+    program: str,
+    cached: Mapping[str, CachedRun],
+    before: Mapping[str, CachedRun] | None = None,
+) -> None:
+    """Replace the cache in `folder`, or add a part to it.
+
+    Args:
+        before: what `read_cache` returned for the same folder and program; None to write all runs.
+    """
+    before = before or {}
+    new = {
+        run_id: item
+        for run_id, item in cached.items()
+        if run_id not in before or before[run_id].files != item.files
+    }
+    # where runs were written again or are gone, all are written
+    if before and len(new) + len(before) == len(cached):
+        written = (folder / NAME).read_bytes()
+        part = _encode_part(program, new)
+        first = len(_part_at(memoryview(written), len(_FORMAT))[1])
+        if len(written) + len(part) - first <= _MOST_ADDED * first:
+            write_atomically(folder / NAME, written + part)
+            return
+    write_atomically(folder / NAME, _FORMAT + _encode_part(program, cached))
+
+
+def _part_at(data: memoryview, start: int) -> tuple[bytes, memoryview]:
+    """Return the digest and the content of the part that begins at byte `start`."""
+    middle, begin = start + _DIGEST_BYTES, start + _DIGEST_BYTES + _LENGTH_BYTES
+    length = int.from_bytes(data[middle:begin], "little")
+    return bytes(data[start:middle]), data[begin : begin + length]
+
+
+def _encode_part(program: str, cached: Mapping[str, CachedRun]) -> bytes:
     grids = _Grids()
     runs = [_encode(item, grids) for _, item in sorted(cached.items())]
     document = {"program": program, "sizes": grids.sizes, "runs": runs}
     packed = zlib.compress(json.dumps(document, separators=(",", ":")).encode("ascii"), 1)
     body = len(packed).to_bytes(_LENGTH_BYTES, "little") + packed + _pack(grids.parts)
-    write_atomically(folder / NAME, _FORMAT + _seal(body) + body)
+    return _seal(body) + len(body).to_bytes(_LENGTH_BYTES, "little") + body
 
 
-def _decompress(packed: bytes) -> bytes:
+def _decompress(packed: bytes | memoryview) -> bytes:
     """Decompress. Raises ValueError if the result is too large, which saves memory."""
     stream = zlib.decompressobj()
     text = stream.decompress(packed, _MAX_JSON)
@@ -89,12 +135,12 @@ def _pack(parts: Sequence[bytes]) -> bytes:
     return zlib.compress(planes.tobytes(), 1)
 
 
-def _unpack(packed: bytes) -> np.ndarray:
+def _unpack(packed: bytes | memoryview) -> np.ndarray:
     planes = np.frombuffer(_decompress(packed), np.uint8).reshape(4, -1)
     return np.ascontiguousarray(planes.T).view("<f4").ravel()
 
 
-def _seal(body: bytes) -> bytes:
+def _seal(body: bytes | memoryview) -> bytes:
     return digest_of(body).encode("ascii")
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float32, Int64
 from acdc_pipeline.plotting.scales import ScoreScale
 from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki.models import HeadIndex, Model, Roles, head_name
-from acdc_pipeline.wiki.scores import definition_of
+from acdc_pipeline.wiki.scores import definition_of, task_of
 
 COMMON_ROLES = frozenset(("sink", "current_token"))
 """Roles of so many heads that they do not make a head similar to another."""
@@ -21,6 +21,9 @@ _CANDIDATES_PER_ROLE = 3
 _MIN_SCORES = 3
 _ROWS_PER_CHUNK = 64
 """Rows of the distance matrix that fit into the cache of a processor."""
+
+_GROUP = 32
+"""Columns of which only the smallest value is looked at first."""
 
 _STEPS = 255
 """Scores are rounded to this number of steps: sums of squares are then integers below 2^24, which
@@ -55,42 +58,43 @@ def find_similar_heads(
     metrics = [
         metric
         for metric in scales
-        if definition_of(metric).family in ("random tokens", "weights")
+        if task_of(metric) is None
+        and definition_of(metric).family in ("random tokens", "weights")
         and all(metric in model.scores for model in models if model.scores)
     ]
-    queries = [
-        (m, place)
-        for m in which
-        for place, held in models[m].roles.items()
-        if any(role.role not in COMMON_ROLES for role in held)
-    ]
     candidates = [(m, place) for m, model in enumerate(models) for place in _leaders(model.roles)]
-    if len(metrics) < _MIN_SCORES or len({m for m, _ in candidates}) < 2:
+    owners = np.array([m for m, _ in candidates], dtype=np.int64)
+    if len(metrics) < _MIN_SCORES or len(set(owners.tolist())) < 2:
         return found
     grids = [_quantize(model, metrics, scales) for model in models]
     named = [_name(models[m], place) for m, place in candidates]
     columns = np.stack([grids[m][place] for m, place in candidates])
-    owners = np.array([m for m, _ in candidates])
-    squares = (columns**2).sum(1)[None]
-    for start in range(0, len(queries), _ROWS_PER_CHUNK):
-        chunk = queries[start : start + _ROWS_PER_CHUNK]
-        rows = np.stack([grids[m][place] for m, place in chunk])
-        # |a - b|² = |a|² + |b|² - 2ab
-        distances = (-2 * rows) @ columns.T
-        distances += (rows**2).sum(1)[:, None]
-        distances += squares
-        distances[owners[None] == np.array([m for m, _ in chunk])[:, None]] = np.inf
-        nearest = smallest_columns(distances, _SHOWN)
-        near = np.take_along_axis(distances, nearest, axis=1)
-        similarities = 1 - np.sqrt(near / len(metrics)) / _STEPS
-        for (m, place), indexes, values in zip(
-            chunk, nearest.tolist(), similarities.tolist(), strict=True
-        ):
-            found[m][place] = tuple(
-                named[i]._replace(similarity=round(value, 2))
-                for i, value in zip(indexes, values, strict=True)
-                if value > -np.inf
-            )
+    # |a - b|² = |a|² + (-2a, 1) · (b, |b|²)
+    factors = np.concatenate([columns, (columns**2).sum(1, keepdims=True)], axis=1).T
+    for m in which:
+        places = [
+            place
+            for place, held in models[m].roles.items()
+            if any(role.role not in COMMON_ROLES for role in held)
+        ]
+        own = slice(*np.searchsorted(owners, [m, m + 1]))
+        for start in range(0, len(places), _ROWS_PER_CHUNK):
+            chunk = places[start : start + _ROWS_PER_CHUNK]
+            rows = np.stack([grids[m][place] for place in chunk])
+            distances = np.concatenate([-2 * rows, np.ones_like(rows[:, :1])], axis=1) @ factors
+            distances[:, own] = np.inf
+            nearest = smallest_columns(distances, _SHOWN)
+            near = np.take_along_axis(distances, nearest, axis=1)
+            near += (rows**2).sum(1, keepdims=True)
+            similarities = 1 - np.sqrt(near / len(metrics)) / _STEPS
+            for place, indexes, values in zip(
+                chunk, nearest.tolist(), similarities.tolist(), strict=True
+            ):
+                found[m][place] = tuple(
+                    named[i]._replace(similarity=round(value, 2))
+                    for i, value in zip(indexes, values, strict=True)
+                    if value > -np.inf
+                )
     return found
 
 
@@ -104,11 +108,16 @@ def smallest_columns(
     """
     rows, columns = values.shape
     count = min(count, columns)
-    largest = np.partition(values, count - 1, axis=1)[:, count - 1 : count]
+    # the smallest values of `width` groups bound the `count`-th smallest of all from above
+    width = columns // _GROUP
+    groups = values
+    if width >= count:
+        groups = values[:, : width * _GROUP].reshape(rows, _GROUP, width).min(axis=1)
+    largest = np.partition(groups, count - 1, axis=1)[:, count - 1 : count]
     # twice as fast as `nonzero` of a matrix
     row, column = np.divmod(np.flatnonzero(values <= largest), columns)
     order = np.lexsort((column, values[row, column], row))
-    # a row has more than `count` entries if several equal the largest
+    # a row has more than `count` entries where the bound is larger, or several equal it
     first = np.searchsorted(row, np.arange(rows))
     return column[order][first[:, None] + np.arange(count)]
 

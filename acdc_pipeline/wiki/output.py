@@ -209,7 +209,7 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def digest_of(*parts: bytes) -> str:
+def digest_of(*parts: bytes | memoryview) -> str:
     """Return a digest of `parts`: 32 hex digits."""
     found = hashlib.blake2b(digest_size=16)
     for part in parts:

@@ -29,9 +29,10 @@ def gathered(tiny_store: Store) -> StoreContents:
 
 
 def reseal(data: bytes) -> bytes:
-    """A file of the right digest, whatever stands in it."""
+    """A file of one part with the right digest and length, whatever stands in it."""
     line, _, rest = data.partition(b"\n")
-    return line + b"\n" + digest_of(rest[32:]).encode() + rest[32:]
+    body = rest[40:]
+    return line + b"\n" + digest_of(body).encode() + len(body).to_bytes(8, "little") + body
 
 
 def test_cache_gives_back_every_run_as_it_was_read(gathered: StoreContents, tmp_path: Path):
@@ -48,6 +49,31 @@ def test_cache_gives_back_every_run_as_it_was_read(gathered: StoreContents, tmp_
         for metric, score in run.scores.items():
             np.testing.assert_array_equal(found.scores[metric].values, score.values)
             np.testing.assert_array_equal(found.scores[metric].low, score.low)
+
+
+def test_new_runs_are_added_to_the_cache_until_they_are_many(
+    gathered: StoreContents, tmp_path: Path
+):
+    items = gathered.cached
+    late = sorted(items, key=lambda run_id: len(items[run_id].run.scores))[:2]
+    early = {run_id: item for run_id, item in items.items() if run_id not in late}
+    write_cache(tmp_path, "this", early)
+    first = (tmp_path / NAME).read_bytes()
+    one = early | {late[0]: items[late[0]]}
+    write_cache(tmp_path, "this", one, read_cache(tmp_path, "this"))
+    assert (tmp_path / NAME).read_bytes()[: len(first)] == first
+    assert read_cache(tmp_path, "this").keys() == one.keys()
+    # a part of another program, as of a build that was killed while another was installed
+    write_cache(tmp_path, "that", items, read_cache(tmp_path, "this"))
+    assert read_cache(tmp_path, "this") == {}
+    # more than a quarter of the first part, and runs that are gone
+    for now, before in ((items, {late[0]: items[late[0]]}), (early, items)):
+        write_cache(tmp_path, "this", before)
+        write_cache(tmp_path, "this", now, read_cache(tmp_path, "this"))
+        whole = (tmp_path / NAME).read_bytes()
+        assert read_cache(tmp_path, "this").keys() == now.keys()
+        write_cache(tmp_path, "this", now)
+        assert (tmp_path / NAME).read_bytes() == whole
 
 
 def test_gather_reads_what_is_new_or_was_written_since(tiny_store: Store, tmp_path: Path):
@@ -89,18 +115,18 @@ def with_a_flipped_bit(data: bytes) -> bytes:
 
 
 def of_another_form(data: bytes) -> bytes:
-    return data.replace(b"wiki-cache 3", b"wiki-cache 9", 1)
+    return data.replace(b"wiki-cache 4", b"wiki-cache 9", 1)
 
 
 def without_an_end(data: bytes) -> bytes:
     """The numbers are missing, and the digest is right."""
-    length = int.from_bytes(data[59:67], "little")
-    return reseal(data[: 67 + length])
+    length = int.from_bytes(data[67:75], "little")
+    return reseal(data[: 75 + length])
 
 
 def with_other_content(data: bytes) -> bytes:
     packed = zlib.compress(b'{"program":"this","sixes":[],"runs":[]}')
-    return reseal(data[:59] + len(packed).to_bytes(8, "little") + packed)
+    return reseal(data[:67] + len(packed).to_bytes(8, "little") + packed)
 
 
 def empty(data: bytes) -> bytes:
