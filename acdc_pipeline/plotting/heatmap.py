@@ -34,6 +34,11 @@ class ThemedPicture:
     dark: str
     label: str
 
+    @property
+    def background(self) -> str:
+        """The picture as CSS variables of both themes."""
+        return f"--l:url({self.light});--d:url({self.dark})"
+
 
 def draw_mosaic(
     values: Float64[np.ndarray, "layer head"], scale: ScoreScale, label: str

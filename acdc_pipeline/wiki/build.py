@@ -40,6 +40,9 @@ from acdc_pipeline.wiki.site_data import score_files, site_files
 _SCORES = "*"
 """Key of the pages of roles and scores among the sections of the manifest; never a slug."""
 
+_EDGES = "data/all.edges."
+"""How the paths of the table of edges begin, and its key among the sections of the manifest."""
+
 _SCORE_FILES = ("k/", "s/", "f/", "data/scores/", "data/all.scores.", "data/all.roles.")
 """How the paths of `_score_files` begin."""
 
@@ -127,6 +130,7 @@ def _write_site(
         )
         for family in site.families
     }
+    edges = digest_of(program.encode(), site.searched.encode("utf-8", "surrogatepass"))
     writer = Writer(out, before.files)
 
     def write_others() -> None:
@@ -134,8 +138,11 @@ def _write_site(
         for made, (path, content) in enumerate(_site_files(shown, templates), start=1):
             writer.write(path, content)
             progress("writing pages", made, 0)
+        if before.sections.get(_EDGES) != edges or not _keep_files(writer, (_EDGES,)):
+            for path, content in edge_dump(site.models):
+                writer.write(path, content)
         # after the lists of roles and scores, which are written by every build
-        if not same_scores or not _keep_score_files(writer):
+        if not same_scores or not _keep_files(writer, _SCORE_FILES):
             for made, (path, content) in enumerate(_score_files(site, templates), start=1):
                 writer.write(path, content)
                 progress("comparing models", made, 0)
@@ -157,7 +164,7 @@ def _write_site(
     writer.written += written
     removed = set(before.files) - set(writer.entries)
     remove_files(out, removed)
-    sections = {**models.sections, _SCORES: scores, **families}
+    sections = {**models.sections, _SCORES: scores, _EDGES: edges, **families}
     manifest = Manifest(writer.entries, sections, models.neighbours)
     (out / NAME).write_bytes(manifest.encode())
     return Built(
@@ -175,7 +182,6 @@ def _site_files(site: Site, templates: Environment) -> Iterator[tuple[str, bytes
     yield from render_pages("site", site, templates)
     yield from site_files(site)
     yield from change_files(site)
-    yield from edge_dump(site.models)
     for asset in sorted((files(PACKAGE) / "assets").iterdir(), key=lambda item: item.name):
         content = asset.read_bytes()
         yield f"assets/{asset.name}", _colours() + content if asset.name == "wiki.css" else content
@@ -210,12 +216,12 @@ def _write_families(
         writer.write(path, content)
 
 
-def _keep_score_files(writer: Writer) -> bool:
-    """Keep the files of `_score_files` as they are; returns whether all still exist."""
+def _keep_files(writer: Writer, starts: tuple[str, ...]) -> bool:
+    """Keep the files whose paths begin so as they are; returns whether all still exist."""
     found = {
         name: entry
         for name, entry in writer.before.items()
-        if name.startswith(_SCORE_FILES) and name not in writer.entries
+        if name.startswith(starts) and name not in writer.entries
     }
     if not all(writer.exists(name, entry) for name, entry in found.items()):
         return False

@@ -14,6 +14,7 @@ from jinja2 import Environment
 from acdc_pipeline.store import Store, open_store
 from acdc_pipeline.wiki.model_data import model_files
 from acdc_pipeline.wiki.models import head_name, restore_profiles
+from acdc_pipeline.wiki.neighbours import SimilarHead, digest_nearest
 from acdc_pipeline.wiki.output import Entry, Manifest, Writer
 from acdc_pipeline.wiki.page import load_templates
 from acdc_pipeline.wiki.pages import render_pages
@@ -30,6 +31,9 @@ Progress = Callable[[str, int, int], None]
 
 _FEW_HEADS = 500
 """Up to this number of heads, starting a second process takes longer than it saves."""
+
+_MANY_HEADS = 20_000
+"""Heads of a site whose other files take longer than starting a second process."""
 
 _READING = 16
 """Pages of heads written in the time in which the profiles of a model are read."""
@@ -87,7 +91,10 @@ def write_model_files(
         if slug not in unchanged or slug not in neighbours
     ]
     sections = site.add_nearest(sections, needed)
-    neighbours |= {sections[i].model.slug: sections[i].nearest_digests for i in needed}
+    texts: dict[SimilarHead, str] = {}
+    neighbours |= {
+        sections[i].model.slug: digest_nearest(sections[i].nearest, texts) for i in needed
+    }
     entries: dict[str, Entry] = {}
     todo: list[_Job] = []
     load = 0
@@ -113,7 +120,8 @@ def write_model_files(
     batches = [todo[start : start + size] for start in range(0, len(todo), size)]
     write = partial(_write_batch, out, store.folder)
     results: Iterator[tuple[dict[str, Entry], int, int]]
-    if jobs == 1 or len(batches) < 2 or load <= _FEW_HEADS:
+    is_small = len(batches) < 2 or load <= _FEW_HEADS
+    if not batches or jobs == 1 or (is_small and site.heads < _MANY_HEADS):
         meanwhile()
         results = (write(batch, templates) for batch in batches)
     else:

@@ -246,9 +246,11 @@ def merge_roles(profiles: Iterable[Profile]) -> dict[HeadIndex, tuple[HeadRole, 
     for profile in profiles:
         for role in profile.roles:
             found.setdefault(head_index(role.node), {}).setdefault((role.role, role.on), role)
-    order = list(ROLES)
+    order = {name: number for number, name in enumerate(ROLES)}
     return {
-        place: tuple(sorted(roles.values(), key=lambda r: (order.index(r.role), r.on or "")))
+        place: tuple(sorted(roles.values(), key=lambda r: (order[r.role], r.on or "")))
+        if len(roles) > 1
+        else tuple(roles.values())
         for place, roles in sorted(found.items())
     }
 

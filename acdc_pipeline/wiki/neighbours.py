@@ -11,6 +11,7 @@ from jaxtyping import Float32, Int64
 from acdc_pipeline.plotting.scales import ScoreScale
 from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki.models import HeadIndex, Model, Roles, head_name
+from acdc_pipeline.wiki.output import digest_of
 from acdc_pipeline.wiki.scores import definition_of, task_of
 
 COMMON_ROLES = frozenset(("sink", "current_token"))
@@ -68,6 +69,7 @@ def find_similar_heads(
         return found
     grids = [_quantize(model, metrics, scales) for model in models]
     named = [_name(models[m], place) for m, place in candidates]
+    made: dict[tuple[int, float], SimilarHead] = {}
     columns = np.stack([grids[m][place] for m, place in candidates])
     # |a - b|² = |a|² + (-2a, 1) · (b, |b|²)
     factors = np.concatenate([columns, (columns**2).sum(1, keepdims=True)], axis=1).T
@@ -87,14 +89,33 @@ def find_similar_heads(
             near = np.take_along_axis(distances, nearest, axis=1)
             near += (rows**2).sum(1, keepdims=True)
             similarities = 1 - np.sqrt(near / len(metrics)) / _STEPS
+            # exact in 64 bits, so that halves are rounded as in decimals
+            percents = np.rint(100 * similarities.astype(np.float64))
             for place, indexes, values in zip(
-                chunk, nearest.tolist(), similarities.tolist(), strict=True
+                chunk, nearest.tolist(), percents.tolist(), strict=True
             ):
-                found[m][place] = tuple(
-                    named[i]._replace(similarity=round(value, 2))
-                    for i, value in zip(indexes, values, strict=True)
-                    if value > -np.inf
-                )
+                keys = [k for k in zip(indexes, values, strict=True) if k[1] > -np.inf]
+                for key in keys:
+                    if key not in made:
+                        made[key] = named[key[0]]._replace(similarity=key[1] / 100)
+                found[m][place] = tuple([made[key] for key in keys])
+    return found
+
+
+def digest_nearest(
+    nearest: Mapping[HeadIndex, tuple[SimilarHead, ...]], known: dict[SimilarHead, str]
+) -> dict[str, str]:
+    """Return a digest of each list by name of the head.
+
+    `known` has the texts of heads that were met before, which are in many lists.
+    """
+    found = {}
+    for place, near in nearest.items():
+        for head in near:
+            if head not in known:
+                known[head] = repr(head)
+        text = ", ".join([known[head] for head in near])
+        found[head_name(*place)] = digest_of(text.encode("utf-8", "surrogatepass"))[:12]
     return found
 
 

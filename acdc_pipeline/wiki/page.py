@@ -122,7 +122,7 @@ def load_templates() -> Environment:
         "items": _list_items,
         "marked": _mark_pieces,
         "mathml": lambda latex: Markup(re.sub(r"\s+", " ", convert(latex, display="block"))),
-        "background": lambda p: Markup(f"--l:url({p.light});--d:url({p.dark})"),
+        "background": lambda picture: Markup(picture.background),
         "cited": cite_sources,
         "evidence_word": evidence_word,
         "prose": show_prose,

@@ -115,14 +115,6 @@ class Section:
             )
         )
 
-    @property
-    def nearest_digests(self) -> dict[str, str]:
-        """A digest of `nearest` by name of the head."""
-        return {
-            head_name(*place): digest_of(repr(near).encode("utf-8", "surrogatepass"))[:12]
-            for place, near in self.nearest.items()
-        }
-
     @cached_property
     def ranked_scores(self) -> tuple[RankedScore, ...]:
         """Every score of the model, in the order of pages."""
@@ -192,6 +184,19 @@ class Site:
         ]
         families = [family.shown for family in self.families]
         return repr((models, tasks, list(self.scores.values()), families))
+
+    @property
+    def searched(self) -> str:
+        """Everything that the table of edges depends on, as text."""
+        return repr(
+            [
+                (model.title, model.slug, cut.run.run_id, cut.run.digest)
+                for model in self.models
+                for all_series in model.circuits.values()
+                for series in all_series
+                for cut in series.cuts
+            ]
+        )
 
     @cached_property
     def holders(self) -> Mapping[str, Sequence[tuple[Model, HeadRole]]]:

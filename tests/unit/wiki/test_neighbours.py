@@ -3,13 +3,14 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
 
 from acdc_pipeline.graph import Node
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.plotting.scales import ScoreScale
 from acdc_pipeline.wiki.models import Model
 from acdc_pipeline.wiki.neighbours import find_similar_heads, smallest_columns
-from acdc_pipeline.wiki.scores import Score
+from acdc_pipeline.wiki.scores import Score, definition_of
 from tests.unit.wiki.test_tasks import model as plain_model
 
 METRICS = ("induction@1", "previous_token@1", "duplicate_token@1")
@@ -62,11 +63,28 @@ def test_neighbours_need_a_second_model_and_three_scores():
     assert find_similar_heads([one, one], few, [0, 1]) == {0: {}, 1: {}}
 
 
-def test_nearest_places_are_those_of_a_stable_sort():
+def test_neighbours_ignore_scores_with_a_task_even_where_all_models_have_them():
+    one = model("a", {"a1.h0": ("induction", [0.9, 0.0, 0.0])})
+    two = model("b", {"a0.h1": ("induction", [0.6, 0.0, 0.0])})
+    (wanted,) = find_similar_heads([one, two], SCALES, [0])[0].values()
+    # of the same family as the others
+    metric = "relation@1:country_capital"
+    assert definition_of(metric).family == "weights"
+    with_task = []
+    for number, known in enumerate((one, two)):
+        score = Score(metric, np.full((2, 2), float(number)), *2 * (np.zeros((2, 2)),), 1, 0)
+        with_task.append(dataclasses.replace(known, scores={**known.scores, metric: score}))
+    scales = {**SCALES, metric: ScoreScale(0.0, 1.0)}
+    assert list(find_similar_heads(with_task, scales, [0])[0].values()) == [wanted]
+
+
+@pytest.mark.parametrize("columns", [30, 500])
+def test_nearest_places_are_those_of_a_stable_sort(columns: int):
     draw = np.random.default_rng(3)
     # few different numbers, so that many are equal, and some are none
-    distance = draw.integers(0, 7, (40, 30)).astype(np.float32)
-    distance[draw.random((40, 30)) < 0.2] = np.inf
+    distance = draw.integers(0, 7 * columns // 30, (40, columns)).astype(np.float32)
+    distance[draw.random(distance.shape) < 0.2] = np.inf
+    distance[0, 3:] = np.inf
     expected = np.argsort(distance, axis=1, kind="stable")
     np.testing.assert_array_equal(smallest_columns(distance, 5), expected[:, :5])
     few = distance[:, :3]
