@@ -51,8 +51,32 @@ def check_writable(path: Path) -> None:
         )
 
 
+def check_folder_writable(folder: Path, *, field: str | None = None) -> None:
+    """Raise InvalidInput unless `folder` can be written, or made where it does not exist.
+
+    Creates and removes an empty folder, since permissions alone do not tell it of every file
+    system; `field` is what names `folder`.
+    """
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        what = "is not a folder" if nearest == folder else f"{nearest} is not a folder"
+        raise InvalidInput(what, where=str(folder), field=field, fix="name another folder")
+    try:
+        Path(tempfile.mkdtemp(dir=nearest, prefix=".acdc-")).rmdir()
+    except OSError as error:
+        raise InvalidInput(
+            f"cannot be written: {error.strerror or error}",
+            where=str(folder),
+            field=field,
+            fix="name another folder",
+        ) from error
+
+
 def require_empty(folder: Path, *, field: str | None = None) -> None:
-    """Raise InvalidInput unless `folder` is new, or an empty folder; `field` is what names it."""
+    """Raise InvalidInput unless `folder` is new or empty, and can be written.
+
+    `field` is what names it.
+    """
     try:
         empty = not any(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
@@ -67,6 +91,7 @@ def require_empty(folder: Path, *, field: str | None = None) -> None:
             field=field,
             fix="name a new or an empty folder",
         )
+    check_folder_writable(folder, field=field)
 
 
 def stream_number(path: Path) -> int | None:

@@ -27,6 +27,7 @@ from acdc_pipeline.execution.progress import Progress, Silent
 from acdc_pipeline.execution.read_progress import with_reads
 from acdc_pipeline.execution.report import reference_for
 from acdc_pipeline.execution.result_warnings import profile_warnings, prompt_warnings
+from acdc_pipeline.heads.batches import rows_at_once
 from acdc_pipeline.models import LoadedModel
 from acdc_pipeline.models.device import free_memory, resolve_devices
 from acdc_pipeline.models.load import load_reference
@@ -197,6 +198,7 @@ class Worker:
                 differs from its clean one.
             GraphError: the published circuit of the task names edges that the model lacks.
             ParityError: the engine does not reproduce the model.
+            OutOfMemoryBudget: the budget does not hold one prompt.
             InvalidInput: the run names a metric of one's own that this worker does not have, or
                 whose values cannot be used.
         """
@@ -281,6 +283,7 @@ class Worker:
             prompts = prompts_for(
                 model, task, n=run.prompts, seed=run.seed, positions=run.positions
             )
+            rows_at_once(model.weights, prompts.clean.shape[1], self.budget)  # or refuse
             warnings = prompt_warnings(run, prompts)
             parity = check_parity(model, prompts.clean, prompts.lengths)
             bench = set_up(model.weights, prompts, ablation, self.own_metric, self.held_outputs)

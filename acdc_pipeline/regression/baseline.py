@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from acdc_pipeline.errors import (
     GraphError,
     InvalidInput,
 )
+from acdc_pipeline.files import check_folder_writable
 from acdc_pipeline.graph import Circuit, Edge, Topology
 from acdc_pipeline.graph.consensus import Consensus, Role
 from acdc_pipeline.graph.topology import LISTS
@@ -169,15 +169,8 @@ def check_folders(folder: Path, written: Path | None) -> None:
     for path in (folder, *(() if written is None else (written,))):
         if path.exists() and not path.is_dir():
             raise InvalidInput("is not a folder", where=str(path), field="baselines")
-    if written is None:
-        return
-    parent = next(p for p in (written, *written.absolute().parents) if p.exists())
-    if not (parent.is_dir() and os.access(parent, os.W_OK)):
-        raise InvalidInput(
-            f"cannot be written: no new file may be made in {parent}",
-            where=str(written),
-            field="baselines",
-        )
+    if written is not None:
+        check_folder_writable(written, field="baselines")
 
 
 def graph_shape(topology: Topology) -> GraphShape:

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.files import require_empty, write_bytes
+from acdc_pipeline.files import check_folder_writable, require_empty, write_bytes
 from acdc_pipeline.specs import find_project
 from acdc_pipeline.store import Store
 from acdc_pipeline.wiki.build import Built, build
 from acdc_pipeline.wiki.headvis import find_profiled, headvis_files
 from acdc_pipeline.wiki.notes import notes_folder
+from acdc_pipeline.wiki.output import check_folder
 from acdc_pipeline.wiki.publish.content import check_address
 from acdc_pipeline.wiki.publish.git import GitTarget
 from acdc_pipeline.wiki.publish.hosts import HOSTS
@@ -23,6 +24,13 @@ def default_site_folder() -> Path:
     """Return `results/wiki` of the project folder, or `acdc-wiki` where there is no project."""
     project = find_project()
     return Path("acdc-wiki") if project is None else project / "results" / "wiki"
+
+
+def check_site_folder(out: Path | None) -> None:
+    """Raise InvalidInput if no wiki can be built in `out`; None for the default folder."""
+    folder = default_site_folder() if out is None else out
+    check_folder(folder)
+    check_folder_writable(folder, field="out")
 
 
 def build_site(
@@ -122,4 +130,6 @@ def publish_site(
                 fix="name a folder outside of it",
             )
         target = StorageTarget(location)
+        if not dry_run and target.backend.folder is not None:
+            check_folder_writable(target.backend.folder)
     return publish(site, target, host=host, url=url, keep=keep, dry_run=dry_run, progress=progress)

@@ -49,6 +49,10 @@ def demo(
 
     Example: acdc demo
     """
+    from acdc_pipeline.workflows.site import check_site_folder
+
+    with shared.naming_options("out"):
+        check_site_folder(out)
     settings = execution_settings(
         DEFAULT_PROFILE,
         executor=check_executor(executor, "--executor"),

@@ -147,6 +147,26 @@ def test_command_line_that_cannot_be_read_is_refused(capsys, words: list[str], m
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["compare", "--mib"],
+        ["demo", "--out"],
+        ["models", "convert", "none.pt"],
+        ["regress", "demo", "--update-baseline", "--reason", "why", "--baselines"],
+        ["wiki", "headvis", "zoo:none", "--out"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_folder_that_cannot_be_written_is_refused_before_anything_else(
+    capsys, store_url: str, tmp_path: Path, words: list[str]
+):
+    (tmp_path / "file").touch()
+    acdc(capsys, *words, tmp_path / "file" / "below").refuses("file is not a folder")
+    acdc(capsys, *words, "/proc/none").refuses("/proc/none", "cannot be written")
+    assert not Path(store_url).exists()
+
+
+@pytest.mark.parametrize(
     ("name", "value", "message"),
     [
         ("ACDC_MEMORY", "much", "ACDC_MEMORY: 'much' is not an amount"),

@@ -250,7 +250,7 @@ def test_regress_store_that_holds_the_runs_is_refused_unless_told(regress: Regre
         (("--baselines", __file__), "--baselines: is not a folder"),
         (
             ("--update-baseline", "--reason", "because", "--baselines", f"{__file__}/below"),
-            "no new file may be made",
+            "is not a folder",
         ),
     ],
 )
