@@ -166,6 +166,12 @@ def test_folder_that_cannot_be_written_is_refused_before_anything_else(
     assert not Path(store_url).exists()
 
 
+def test_memory_for_no_prompt_is_refused_with_what_one_needs(capsys, store_url: str):
+    outcome = acdc(capsys, "discover", "compiled_or", "zoo:compiled-or", "--memory", "1KiB")
+    assert outcome.code == 3
+    assert re.search(r"one prompt of \d+ tokens needs \d+ bytes, the budget is 1024", outcome.err)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

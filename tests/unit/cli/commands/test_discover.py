@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
 
 import networkx as nx
@@ -263,12 +262,6 @@ def test_discover_with_bad_input_says_one_thing_and_writes_nothing(
 ):
     acdc(capsys, "discover", *arguments).refuses(*parts)
     assert not Path(store_url).exists()
-
-
-def test_discover_with_memory_for_no_prompt_says_what_one_needs(capsys, store_url: str):
-    outcome = acdc(capsys, "discover", *TARGET, "--memory", "2KiB")
-    assert outcome.code == 3
-    assert re.search(r"one prompt of \d+ tokens needs \d+ bytes, the budget is 2048", outcome.err)
 
 
 def test_discover_with_a_misspelt_key_in_the_task_writes_nothing(capsys, tmp_path, store_url):
