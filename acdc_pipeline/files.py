@@ -59,7 +59,9 @@ def check_folder_writable(folder: Path, *, field: str | None = None) -> None:
     """
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():
-        what = "is not a folder" if nearest == folder else f"{nearest} is not a folder"
+        what = "is not a folder"
+        if nearest != folder:
+            what = f"cannot be written: {nearest} {what}"
         raise InvalidInput(what, where=str(folder), field=field, fix="name another folder")
     try:
         Path(tempfile.mkdtemp(dir=nearest, prefix=".acdc-")).rmdir()
