@@ -26,7 +26,7 @@ PROMPTS = 2
 """The number of prompts shown, from different templates if there are several."""
 
 MOST_HEADS = 48
-"""The number of heads whose patterns are stored: those with a role, then the largest effects."""
+"""The number of heads whose patterns are stored; `profile.shown_heads` chooses them."""
 
 LONGEST = 32
 """The largest number of positions in a pattern: the last ones of longer prompts."""

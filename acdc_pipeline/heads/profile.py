@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ from acdc_pipeline.heads.typical import (
     task_candidates,
     typical_plain,
 )
+from acdc_pipeline.heads.values import HeadValues
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.specs.head_scores import metric_key
@@ -45,6 +46,11 @@ from acdc_pipeline.store import HeadScore
 
 VERSION = 1
 """Version of the document; raised if a reader of the previous version would misread it."""
+
+
+EFFECTS = ("direct_effect", "corrupted_ablation", "query_effect")
+"""Scores of what a head does to the answer logit of a task: directly, when it is removed, and
+through the queries of others."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ def assemble_profile(
     roles = assign_roles(measured)
     near = near_misses(measured, roles)
     values = (*model.values, *task.values)
-    nodes = _shown_heads(roles, task, weights)
+    nodes = shown_heads(roles, task.values)
     of_task = TextRows(task.task, prompts.clean, prompts.lengths)
     sources = [of_task] if text is None else [of_task, text]
     best = find_snippets(weights, sources, memory=memory)
@@ -121,18 +127,19 @@ def assemble_profile(
     return HeadProfile(tuple(row for value in values for row in value.rows(ref, seed)), document)
 
 
-def _shown_heads(
-    roles: list[HeadRole], task: TaskProfile, weights: TransformerWeights
-) -> list[Node]:
-    """Heads with a role, then those with the largest direct effects; in graph order."""
-    (effect,) = (value.mean for value in task.values if value.score == "direct_effect")
-    order = np.argsort(-np.abs(effect), axis=None, kind="stable")
-    n_heads = weights.topology.n_heads
-    named = dict.fromkeys(role.node for role in roles)
-    having = [int(index) for index in order if np.isfinite(effect.flat[index])]
-    strongest = dict.fromkeys(head(*divmod(index, n_heads)) for index in having)
-    chosen = list(named | strongest)[:MOST_HEADS]
-    return sorted(chosen, key=lambda node: (node.layer or 0, node.head or 0))
+def shown_heads(roles: Sequence[HeadRole], values: Sequence[HeadValues]) -> list[Node]:
+    """Return the heads whose patterns are stored, at most `MOST_HEADS`, in graph order.
+
+    Heads with a role come first, then those without, and among either those with the largest effect
+    on the task: the largest size of any of `EFFECTS`. Equal ones are taken in graph order.
+    """
+    effects = [np.abs(value.mean) for value in values if value.score in EFFECTS]
+    largest = np.max(np.nan_to_num(effects, nan=-1.0), axis=0)
+    named = {role.node for role in roles}
+    measured = [head(*place) for place in np.argwhere(largest >= 0).tolist()]
+    every = sorted({*named, *measured}, key=lambda node: (node.layer or 0, node.head or 0))
+    order = sorted(every, key=lambda n: (n not in named, -largest[n.layer, n.head]))  # stable
+    return [node for node in every if node in set(order[:MOST_HEADS])]
 
 
 def _typical(

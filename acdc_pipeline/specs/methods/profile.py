@@ -25,7 +25,7 @@ class ProfileMethod(BaseMethod):
         text: a text in which example snippets are looked for; the text itself, not a file name.
     """
 
-    VERSION: ClassVar[int] = 3
+    VERSION: ClassVar[int] = 4
     POSITIONAL: ClassVar[bool] = False
     NOT_IN_SWEEPS: ClassVar[tuple[str, ...]] = ("text",)
 
