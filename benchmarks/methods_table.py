@@ -17,7 +17,8 @@ method by more than the paired bootstrap interval over held-out prompts.
 
 What was measured is kept in `--folder`, so that an interrupted run goes on where it stopped and new
 methods, and stabilities, are added alone. Stability is left out (a dash) where a search took longer
-than `--longest` seconds, 3 by default.
+than `--longest` seconds, 3 by default; that of `exact` on the real model follows from effects that
+are kept. These take hours, which `benchmarks.exact_scores` divides among processes.
 
     python -m benchmarks.methods_table --groups compiled zoo --write docs/methods-table.md
     python -m benchmarks.methods_table --groups compiled zoo real --longest 400 \
@@ -74,11 +75,6 @@ REAL_THRESHOLDS = (1.0, 0.3, 0.1)
 """The same on the real model."""
 REAL_STEPS = {"steps": 20, "learning_rate": 0.5}
 """Of gates on the real model, as in docs/smollm2.md."""
-TOO_LONG = ("exact",)
-"""Left out on the real model, where it takes hours, unless `--methods` names it.
-
-Its stability follows from the effects on each prompt, which are kept (`benchmarks.exact_scores`).
-"""
 REAL_BUDGET = 180.0
 """Forwards that `eap-exact` may take on the real model, where `eap-ig-activations` takes 450."""
 
@@ -366,10 +362,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(asked.threads)
     table: dict[Cell, Mapping[str, Figures]] = {}
     for cell in cells(asked.groups, asked.models, asked.tasks):
-        real = cell.group == "real"
-        every = [name for name in METHODS if asked.kept or not (real and name in TOO_LONG)]
-        settings = Settings(asked.prompts[GROUPS.index(cell.group)], asked.seed, asked.resamples)
-        methods = asked.methods or every
+                settings = Settings(asked.prompts[GROUPS.index(cell.group)], asked.seed, asked.resamples)
+        methods = asked.methods or list(METHODS)
         if asked.kept:
             methods = [
                 method
