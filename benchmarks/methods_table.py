@@ -157,8 +157,9 @@ def measure_methods(
         return cell.group == "real" and method == "exact"
 
     def lacks_stability(method: str) -> bool:
-        unknown = found[method].stability is None and settings.resamples > 1
-        return unknown and (by_effects(method) or found[method].seconds <= longest)
+        if found[method].stability is not None or settings.resamples < 2:
+            return False
+        return found[method].seconds <= longest or (by_effects(method) and longest > 0)
 
     if missing := [m for m in methods if m not in found or lacks_stability(m)]:
         ref = f"gguf:{fetch_model()}" if cell.group == "real" else f"zoo:{cell.model}"
@@ -362,7 +363,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(asked.threads)
     table: dict[Cell, Mapping[str, Figures]] = {}
     for cell in cells(asked.groups, asked.models, asked.tasks):
-                settings = Settings(asked.prompts[GROUPS.index(cell.group)], asked.seed, asked.resamples)
+        settings = Settings(asked.prompts[GROUPS.index(cell.group)], asked.seed, asked.resamples)
         methods = asked.methods or list(METHODS)
         if asked.kept:
             methods = [
