@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.errors import InvalidInput, PromptError, UnknownName
@@ -74,6 +75,12 @@ def check_split(name: str) -> None:
     if name not in SPLITS:
         problem = f"'{name}' is no split of MIB"
         raise InvalidInput(problem, field="--split", allowed=", ".join(SPLITS))
+
+
+def check_data_folder(folder: Path | None) -> None:
+    """Raise InvalidInput if `folder` is not one."""
+    if folder is not None and not folder.is_dir():
+        raise InvalidInput("is not a folder", where=str(folder), field="--mib-data")
 
 
 def find_mib_task(name: str) -> MibTask:

@@ -109,9 +109,10 @@ def compare(
         raise InvalidInput("--mib excludes --markdown, --measure and --metric", where="compare")
     if mib is not None:
         require_empty(mib, field="--mib")
-        from acdc_pipeline.prompts.mib import check_split
+        from acdc_pipeline.prompts.mib import check_data_folder, check_split
 
         check_split(split)
+        check_data_folder(mib_data)
     shared.read_memory(context)
     shared.read_threads(context)
     if metric is not None and metric not in METRICS:

@@ -45,13 +45,14 @@ def mib_prompts(
 
     Example: acdc tasks mib ioi hf:openai-community/gpt2 --mib-data mib-data
     """
-    from acdc_pipeline.prompts.mib import MIB_MODELS, mib_pairs
+    from acdc_pipeline.prompts.mib import MIB_MODELS, check_data_folder, mib_pairs
     from acdc_pipeline.specs import ModelRef
     from acdc_pipeline.specs.auto_circuit import pair_lines
     from acdc_pipeline.specs.catalogue import pairs_name
     from acdc_pipeline.workflows.mib import PREFIX
     from acdc_pipeline.workflows.mib_data import read_mib_rows
 
+    check_data_folder(mib_data)
     rows = read_mib_rows(task, split, mib_data)
     pairs = mib_pairs(task, rows, load_tokenizer(model), prompts)
     name = ModelRef.parse(model).name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 from acdc_pipeline.text import format_number, list_first, pluralize
@@ -32,10 +32,11 @@ def consensus_facts(consensus: Consensus, details: Mapping[str, Any]) -> dict[st
         "edges": ", ".join(counted),
     }
     for number, group in enumerate(consensus.groups):
-        facts[f"OR group {number + 1}"] = _group_text(group)
+        facts[f"OR group {number + 1}"] = _group_text(group, consensus)
     if missed := details.get("stand_ins_not_looked_for"):
         facts["stand-ins"] = (
-            f"not looked for {pluralize(missed, 'more edge')} that the whole model can do without"
+            f"not looked for {pluralize(missed, 'more edge')} that all searches kept though the "
+            "whole model can do without: their role is not sure; a larger consensus looks for more"
         )
     return facts
 
@@ -52,9 +53,16 @@ def edge_columns(consensus: Consensus, edge: Edge) -> dict[str, str]:
     }
 
 
-def _group_text(group: OrGroup) -> str:
+def _kept_text(edges: Collection[Edge], consensus: Consensus) -> str:
+    """Return how many searches kept the edges of an alternative: `kept by 2 to 4 of 6`."""
+    kept = [consensus.kept.get(edge, 0) for edge in edges]
+    least, most = min(kept), max(kept)
+    return f"kept by {least if least == most else f'{least} to {most}'} of {consensus.searches}"
+
+
+def _group_text(group: OrGroup, consensus: Consensus) -> str:
     sets = " or ".join(
-        "{" + list_first(list(map(str, edges)), MAX_EDGES_NAMED) + "}"
+        f"{{{list_first(list(map(str, edges)), MAX_EDGES_NAMED)}}} ({_kept_text(edges, consensus)})"
         for edges in group.alternatives
     )
     # Rounding may leave a cost of nothing below 0.

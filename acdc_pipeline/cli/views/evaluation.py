@@ -87,10 +87,11 @@ def measured_facts(figures: Facts) -> dict[str, str]:
         )
     if figures.get("cmd") is not None:
         cmd = format_estimate(figures["cmd"], figures.get("cmd_interval"))
-        lines["CMD"] = f"{cmd}: area between the curve and 1; lower is better"
+        by = f"in {figures['metric']}"
+        lines["CMD"] = f"{cmd} {by}: area between the curve and 1; lower is better"
         cpr = format_estimate(figures["cpr"], figures.get("cpr_interval"))
         lines["CPR"] = (
-            f"{cpr}: area under the curve; higher is better, but faithfulness above 1 raises it"
+            f"{cpr} {by}: area under the curve; higher is better, but values above 1 raise it"
         )
     if figures.get("not_exchanged") is not None:
         lines["ablations"] = f"neither resample nor adversarial: {figures['not_exchanged']}"

@@ -168,6 +168,9 @@ def test_data_that_are_not_there_are_named_with_the_command_that_fetches_them(
     acdc(capsys, *asked, "--mib-data", tmp_path).refuses(
         "has no split 'train' of MIB's task 'mcqa'", "4_answer_choices/", fetch
     )
+    absent = ("--mib-data", tmp_path / "absent")
+    for command in (asked, ("compare", "--mib", tmp_path / "x")):
+        acdc(capsys, *command, *absent).refuses("absent", "--mib-data", "is not a folder")
     acdc(capsys, *asked, "--split", "dev").refuses("'dev' is no split", "train, validation, test")
     acdc(capsys, "tasks", "mib", "mqa", MODEL).refuses("'mqa'", "did you mean 'mcqa'?")
     acdc(capsys, *asked).refuses("neither in the cache of the hub", fetch)

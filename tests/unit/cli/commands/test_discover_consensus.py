@@ -17,6 +17,10 @@ def test_consensus_names_the_two_paths_of_a_redundant_model(capsys):
     document = acdc(capsys, "discover", *words, "--json").document
     (group,) = document["consensus"]["or_groups"]
     first, second = map(set, group["alternatives"])
+    kept = {edge["edge"]: edge["kept"] for edge in document["consensus"]["edges"]}
+    for path in (first, second):
+        counts = sorted({kept[edge] for edge in path})
+        assert f"kept by {' to '.join(map(str, counts))} of 4)" in told
     assert "a0.h1->logits" in first
     assert "a1.h2->logits" in second
 
