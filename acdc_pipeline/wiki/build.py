@@ -165,7 +165,8 @@ def _write_site(
     removed = set(before.files) - set(writer.entries)
     remove_files(out, removed)
     sections = {**models.sections, _SCORES: scores, _EDGES: edges, **families}
-    manifest = Manifest(writer.entries, sections, models.neighbours)
+    bounds = {metric: score.percentiles.bounds for metric, score in site.scores.items()}
+    manifest = Manifest(writer.entries, sections, models.neighbours, bounds)
     (out / NAME).write_bytes(manifest.encode())
     return Built(
         out=out,

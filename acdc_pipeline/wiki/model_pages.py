@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -13,16 +13,18 @@ from jinja2 import Environment
 
 from acdc_pipeline.store import Store, open_store
 from acdc_pipeline.wiki.model_data import model_files
-from acdc_pipeline.wiki.models import head_name, restore_profiles
+from acdc_pipeline.wiki.models import HeadIndex, head_name, restore_profiles
 from acdc_pipeline.wiki.neighbours import SimilarHead, digest_nearest
 from acdc_pipeline.wiki.output import Entry, Manifest, Writer
 from acdc_pipeline.wiki.page import load_templates
 from acdc_pipeline.wiki.pages import render_pages
 from acdc_pipeline.wiki.pages.head_nearest import replace_nearest
+from acdc_pipeline.wiki.pages.head_scores import find_relabelled, replace_labels
 from acdc_pipeline.wiki.pattern_data import pattern_files
 from acdc_pipeline.wiki.processes import map_in_processes
 from acdc_pipeline.wiki.runs import read_full_runs, read_run
 from acdc_pipeline.wiki.score_tables import table_files
+from acdc_pipeline.wiki.scores import Percentiles
 from acdc_pipeline.wiki.site import Section, Site
 from acdc_pipeline.wiki.why_data import why_files
 
@@ -65,8 +67,8 @@ def write_model_files(
 ) -> tuple[Manifest, int]:
     """Write the files of every model that changed; returns all of them, and the number written.
 
-    Where only the nearest heads of heads changed, only the pages of these heads are written, and
-    rendered again only where the list cannot be replaced.
+    Where only the nearest heads of heads changed, or their places among all heads, only the pages
+    of these heads are written, and rendered again only where that cannot be replaced.
 
     Args:
         same_scores: whether the scores and roles of all models are those of the last build.
@@ -77,10 +79,14 @@ def write_model_files(
     writer = Writer(out, before.files)
     sections = [site.section(model) for model in site.models]
     digests = {section.model.slug: section.digest(program) for section in sections}
+    percentiles = {
+        metric: Percentiles(*bounds, 0, 0) for metric, bounds in before.percentiles.items()
+    }
     unchanged = {
-        slug
-        for slug, digest in digests.items()
+        section.model.slug
+        for section, (slug, digest) in zip(sections, digests.items(), strict=True)
         if before.sections.get(slug) == digest
+        and section.scores.keys() <= percentiles.keys()
         and all(writer.exists(name, entry) for name, entry in files_before[slug].items())
     }
     # the nearest heads depend on scores and roles only
@@ -104,11 +110,10 @@ def write_model_files(
         if slug in unchanged:
             old, new = before.neighbours.get(slug, {}), neighbours[slug]
             heads = {head for head in {*old, *new} if old.get(head) != new.get(head)}
-            _replace_lists(section, heads, writer, templates)
+            labels = {} if same_scores else find_relabelled(section, percentiles)
+            only = _replace_parts(section, heads, labels, writer, templates)
             files_before[slug] |= writer.entries
             entries |= files_before[slug]
-            paths = (f"m/{slug}/{head}.html" for head in heads)
-            only = frozenset(path for path in paths if path not in writer.entries)
             writer.entries.clear()
             if not only:
                 continue
@@ -135,18 +140,31 @@ def write_model_files(
     return Manifest(entries, digests, {slug: neighbours[slug] for slug in digests}), written
 
 
-def _replace_lists(
-    section: Section, heads: Collection[str], writer: Writer, templates: Environment
-) -> None:
-    """Write the pages of heads with other nearest heads, where the lists can be replaced."""
-    for place in section.nearest:
-        if (head := head_name(*place)) in heads:
-            path = f"m/{section.model.slug}/{head}.html"
-            page = writer.read(path)
-            if page is not None:
-                page = replace_nearest(page, section, place, templates)
-            if page is not None:
-                writer.write(path, page)
+def _replace_parts(
+    section: Section,
+    heads: Collection[str],
+    labels: Mapping[HeadIndex, Mapping[str, str]],
+    writer: Writer,
+    templates: Environment,
+) -> frozenset[str]:
+    """Write the pages of `heads` with other nearest heads, and those of `labels` with other places
+    among all heads; returns the pages of them that have to be rendered."""
+    left = set()
+    for place in section.model.places:
+        head = head_name(*place)
+        if head not in heads and place not in labels:
+            continue
+        path = f"m/{section.model.slug}/{head}.html"
+        page = writer.read(path)
+        if page is not None and head in heads:
+            page = replace_nearest(page, section, place, templates)
+        if page is not None and place in labels:
+            page = replace_labels(page, section, labels[place])
+        if page is None:
+            left.add(path)
+        else:
+            writer.write(path, page)
+    return frozenset(left)
 
 
 def _write_batch(

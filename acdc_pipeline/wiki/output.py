@@ -34,6 +34,9 @@ class Entry:
     size: int
 
 
+Bounds = tuple[tuple[float, ...], tuple[float, ...], float]
+
+
 @dataclass(frozen=True)
 class Manifest:
     """The state of a site after a build.
@@ -41,11 +44,13 @@ class Manifest:
     Args:
         sections: digest of each model's section, by slug.
         neighbours: digest of the nearest heads, by slug and name of the head.
+        percentiles: bounds of the highest and of the lowest heads, and the median, by metric.
     """
 
     files: Mapping[str, Entry]
     sections: Mapping[str, str]
     neighbours: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    percentiles: Mapping[str, Bounds] = field(default_factory=dict)
 
     def files_by_section(self) -> dict[str, dict[str, Entry]]:
         """Return the files of each model, by slug."""
@@ -65,7 +70,9 @@ class Manifest:
         )
         sections = json.dumps(dict(self.sections), sort_keys=True)
         near = json.dumps({slug: dict(heads) for slug, heads in sorted(self.neighbours.items())})
-        parts = f'"chapters": {sections},\n"kinships": {near},\n"files": {{\n{lines}\n}}'
+        bounds = json.dumps(dict(self.percentiles), sort_keys=True)
+        parts = f'"chapters": {sections},\n"kinships": {near},\n"percentiles": {bounds}'
+        parts += f',\n"files": {{\n{lines}\n}}'
         return f'{{"version": {_VERSION}, {parts}}}\n'.encode("ascii")
 
 
@@ -85,7 +92,11 @@ def read_manifest(folder: Path) -> Manifest:
             if not (name.startswith("/") or "\\" in name or ".." in name.split("/"))
         }
         neighbours = {slug: dict(heads) for slug, heads in document["kinships"].items()}
-        return Manifest(entries, dict(document["chapters"]), neighbours)
+        percentiles = {
+            metric: (tuple(map(float, high)), tuple(map(float, low)), float(median))
+            for metric, (high, low, median) in document.get("percentiles", {}).items()
+        }
+        return Manifest(entries, dict(document["chapters"]), neighbours, percentiles)
     except (ValueError, KeyError, TypeError, AttributeError):
         return Manifest({}, {})
 

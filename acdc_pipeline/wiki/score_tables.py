@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from acdc_pipeline.specs.head_scores import ROLES, metric_key
 from acdc_pipeline.wiki.model_data import encode_script, rounded_column
 from acdc_pipeline.wiki.scores import family_of
-from acdc_pipeline.wiki.site import RankedScore, Section
+from acdc_pipeline.wiki.site import RankedScore, Section, SiteScore
 
 THRESHOLDS: Mapping[str, float] = {
     metric_key(role.required[0].score): role.required[0].least
@@ -42,8 +42,7 @@ def table_document(section: Section) -> dict[str, Any]:
     The values are in the script of the model. `groups` are titles of tables, each with what
     its scores are measured on; `tasks` are names, each with its address relative to the page of a
     head. A score on prompts has its task and whether it has a bar; any other its group, null,
-    threshold, the bounds of the highest and lowest heads of all models, and the ends of intervals,
-    head by head.
+    threshold, and the ends of intervals, head by head.
     """
     families = dict.fromkeys(
         family_of(ranked.site.definition)
@@ -56,6 +55,22 @@ def table_document(section: Section) -> dict[str, Any]:
         "groups": [(name.capitalize(), _MEASURED_ON.get(name, "")) for name in groups],
         "tasks": [(name, _address(section, name)) for name in tasks],
         "scores": [_plain(ranked, groups, tasks) for ranked in section.ranked_scores],
+    }
+
+
+def percentile_document(scores: Iterable[SiteScore]) -> dict[str, Any]:
+    """Return the bounds of the highest and lowest heads of all models, by metric.
+
+    Not beside what else the tables say: they move when any model is added.
+    """
+    return {
+        score.metric: {
+            "top": score.percentiles.high,
+            "lowest": score.percentiles.low,
+            "median": score.percentiles.median,
+        }
+        for score in scores
+        if score.task is None
     }
 
 
@@ -85,15 +100,11 @@ def _plain(
             "task": tasks[site.task],
             "drawn": site.definition.name in _WITH_BAR,
         }
-    percentiles = site.percentiles
     return {
         **about,
         "group": groups[family_of(site.definition)],
         "null": ranked.null,
         "line": THRESHOLDS.get(site.metric),
-        "top": percentiles.high,
-        "lowest": percentiles.low,
-        "median": percentiles.median,
         "low": rounded_column(score.low, _INTERVAL_DIGITS),
         "high": rounded_column(score.high, _INTERVAL_DIGITS),
     }

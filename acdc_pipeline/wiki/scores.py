@@ -246,14 +246,32 @@ class Percentiles:
     models: int
 
     def label(self, value: float) -> str:
-        """Return `top 1 %` or `lowest 5 %`; empty for a value between the outer quarters."""
+        """Return `top 1 %` or `lowest 5 %`; empty for a value between the outer quarters.
+
+        Compared in single precision, as the values that the bounds are made from.
+        """
+        rounded = np.float32(value)
         for share, bound in zip(_SHARES, self.high, strict=False):
-            if value >= bound and value > self.median:
+            if rounded >= bound and rounded > self.median:
                 return f"top {100 * share:g}\N{NARROW NO-BREAK SPACE}%"
         for share, bound in zip(_SHARES, self.low, strict=False):
-            if value <= bound and value < min(0.0, self.median):
+            if rounded <= bound and rounded < min(0.0, self.median):
                 return f"lowest {100 * share:g}\N{NARROW NO-BREAK SPACE}%"
         return ""
+
+    @property
+    def bounds(self) -> tuple[tuple[float, ...], tuple[float, ...], float]:
+        """All that `label` depends on."""
+        return self.high, self.low, self.median
+
+    def rank_labels(self, values: np.ndarray) -> np.ndarray:
+        """Return numbers that are equal where `label` is, and increase with `values`."""
+        values, found = values.astype(np.float32), np.zeros(values.shape, np.int8)
+        for rank, bound in enumerate(reversed(self.low), start=1):
+            found[(values <= bound) & (values < min(0.0, self.median))] = -rank
+        for rank, bound in enumerate(reversed(self.high), start=1):
+            found[(values >= bound) & (values > self.median)] = rank
+        return found
 
     @property
     def population(self) -> str:

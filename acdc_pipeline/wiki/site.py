@@ -89,17 +89,18 @@ class Section:
     relatives: tuple[Relatives, ...] = ()
 
     def digest(self, program: str) -> str:
-        """Return a digest of the program and of all that its pages show, except `nearest`."""
+        """Return a digest of the program and of all that its pages show.
+
+        Except what other models change often, and what is replaced in the pages then: `nearest`,
+        and the percentiles of `scores`.
+        """
         model = self.model
         shown = (
             model.title,
             model.slug,
             self.claims,
-            # pages of heads do not show the counts
-            [
-                replace(score, percentiles=replace(score.percentiles, heads=0, models=0))
-                for score in self.scores.values()
-            ],
+            # percentiles are compared one by one
+            [(score.metric, score.slug, score.scale) for score in self.scores.values()],
             self.unmeasured,
             # sorted, because the order of a set differs between processes
             {name: sorted(published_edges(model, t) or ()) for name, t in self.tasks.items()},

@@ -16,6 +16,7 @@ from acdc_pipeline.wiki.model_data import FORMAT, FORMAT_VERSION, encode_json, e
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_index
 from acdc_pipeline.wiki.page import PACKAGE
 from acdc_pipeline.wiki.pages.search_words import kind_words, near_kinds
+from acdc_pipeline.wiki.score_tables import percentile_document
 from acdc_pipeline.wiki.site import Site, SiteScore
 from acdc_pipeline.wiki.text import show_name
 
@@ -31,10 +32,14 @@ def site_files(site: Site) -> Iterator[tuple[str, bytes]]:
 
 
 def score_files(site: Site) -> Iterator[tuple[str, bytes]]:
-    """Yield a script for each score: all heads as 32-bit numbers, little endian, in base64.
+    """Yield a script for each score: all heads as 32-bit numbers, little endian, in base64; and one
+    with the percentiles of all scores.
 
     `nulls` are the null values by model, `lines` the thresholds of roles on the score.
     """
+    # no score has this name
+    bounds = "scores/index"
+    yield f"data/{bounds}.js", encode_script(bounds, percentile_document(site.scores.values()))
     for metric, score in site.scores.items():
         parts = [
             model.scores[metric].values.ravel()

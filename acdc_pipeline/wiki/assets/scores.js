@@ -29,10 +29,10 @@
     });
   }
 
-  function among(score, value) {
-    var shares = [1, 5, 25], at = score.top.findIndex(function (bound) { return value >= bound && value > score.median; });
+  function among(bounds, value) {
+    var shares = [1, 5, 25], at = bounds.top.findIndex(function (bound) { return value >= bound && value > bounds.median; });
     if (at >= 0) return "top " + shares[at] + "\u202f%";
-    at = score.lowest.findIndex(function (bound) { return value <= bound && value < Math.min(0, score.median); });
+    at = bounds.lowest.findIndex(function (bound) { return value <= bound && value < Math.min(0, bounds.median); });
     return at < 0 ? "" : "lowest " + shares[at] + "\u202f%";
   }
 
@@ -58,7 +58,7 @@
     return row;
   }
 
-  function scored(body, score, values, index) {
+  function scored(body, score, bounds, values, index) {
     var row = line(body, score), value = values ? values[index] : null, drawn = row.insertCell();
     row.insertCell().textContent = aligned(value, 3);
     if (value === null) {
@@ -69,14 +69,14 @@
     var has = score.low && score.low[index] !== null;
     row.insertCell().textContent = has ? aligned(score.low[index], 2) + "…" + aligned(score.high[index], 2) : "";
     row.insertCell().textContent = 1 + values.filter(function (other) { return other !== null && other > value; }).length;
-    row.insertCell().textContent = among(score, value);
+    row.insertCell().textContent = among(bounds, value);
   }
 
-  function groups(all, shown, values, index) {
+  function groups(all, percentiles, shown, values, index) {
     return all.groups.map(function (group, number) {
       var made = table("scores", group[0], group[1], ["Score", "Bar", "Value", "95 % interval", "Rank", "Among all"]);
       all.scores.forEach(function (score) {
-        if (score.group === number && shown.indexOf(score.page) < 0) scored(made.tBodies[0], score, values(score), index);
+        if (score.group === number && shown.indexOf(score.page) < 0) scored(made.tBodies[0], score, percentiles[score.metric], values(score), index);
       });
       return made;
     }).filter(function (made) { return made.tBodies[0].rows.length; });
@@ -109,18 +109,21 @@
     box.addEventListener("toggle", function () {
       if (asked || !box.open) return;
       asked = true;
+      function fill(all, percentiles, data) {
+        var at = /^a(\d+)\.h(\d+)$/.exec(root.head), index = at[1] * data.n_heads + +at[2];
+        var shown = Array.from(document.querySelectorAll("#main > .groups th:not(:has(br)) > a"), function (link) {
+          return link.getAttribute("href").split("/").pop().replace(/\.html$/, "");
+        });
+        function values(score) { return data.scores[score.metric].values; }
+        var around = make("div"), numbers = box.dataset.tasks.split(" ").filter(Boolean).map(Number);
+        around.className = "groups";
+        around.append.apply(around, groups(all, percentiles, shown, values, index));
+        if (all.tasks.length) around.append(prompts(all, numbers, values, index));
+        box.insertBefore(around, box.lastElementChild);
+      }
       wikiGet("tables/" + root.model, function (all) {
-        wikiGet(root.model, function (data) {
-          var at = /^a(\d+)\.h(\d+)$/.exec(root.head), index = at[1] * data.n_heads + +at[2];
-          var shown = Array.from(document.querySelectorAll("#main > .groups th:not(:has(br)) > a"), function (link) {
-            return link.getAttribute("href").split("/").pop().replace(/\.html$/, "");
-          });
-          function values(score) { return data.scores[score.metric].values; }
-          var around = make("div"), numbers = box.dataset.tasks.split(" ").filter(Boolean).map(Number);
-          around.className = "groups";
-          around.append.apply(around, groups(all, shown, values, index));
-          if (all.tasks.length) around.append(prompts(all, numbers, values, index));
-          box.insertBefore(around, box.lastElementChild);
+        wikiGet("scores/index", function (percentiles) {
+          wikiGet(root.model, function (data) { fill(all, percentiles, data); }, fail);
         }, fail);
       }, fail);
     });

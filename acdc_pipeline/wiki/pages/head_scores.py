@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 import numpy as np
 from markupsafe import Markup, escape
 
@@ -11,7 +14,8 @@ from acdc_pipeline.wiki import text
 from acdc_pipeline.wiki.models import HeadIndex
 from acdc_pipeline.wiki.page import Data
 from acdc_pipeline.wiki.score_tables import THRESHOLDS, task_names
-from acdc_pipeline.wiki.site import RankedScore, Section
+from acdc_pipeline.wiki.scores import Percentiles
+from acdc_pipeline.wiki.site import RankedScore, Section, SiteScore
 
 _MAX_TASKS = 4
 """Number of columns that fit into a narrow page."""
@@ -38,11 +42,7 @@ class ScoreTables:
     def __init__(self, section: Section) -> None:
         self.section = section
         # the same on every page
-        self._links = {
-            ranked.site.slug: f"<th><a href=../../s/{ranked.site.slug}.html>"
-            f"{escape(ranked.site.definition.title)}</a>"
-            for ranked in section.ranked_scores
-        }
+        self._links = {ranked.site.metric: _link(ranked.site) for ranked in section.ranked_scores}
         self._tasks = task_names(section)
         self.any_threshold = any(r.site.metric in THRESHOLDS for r in section.ranked_scores)
         low_nulls: dict[str, float] = {}
@@ -66,10 +66,7 @@ class ScoreTables:
         ]
         if not found:
             return None
-        rows = []
-        for ranked in found[:_MAX_BEYOND]:
-            task = ranked.site.task
-            rows.append(self._row(ranked, place, "" if task is None else f"<br>on {escape(task)}"))
+        rows = [self._row(ranked, place) for ranked in found[:_MAX_BEYOND]]
         return {"rows": Markup("".join(rows)), "more": len(found) - _MAX_BEYOND}
 
     def shown_tasks(self, place: HeadIndex) -> list[int]:
@@ -77,9 +74,9 @@ class ScoreTables:
         found = sorted(self._tasks, key=lambda task: self.section.model.task_rank(place, task))
         return sorted(map(self._tasks.index, found[:_MAX_TASKS]))
 
-    def _row(self, ranked: RankedScore, place: HeadIndex, on: str = "") -> str:
+    def _row(self, ranked: RankedScore, place: HeadIndex) -> str:
         """Return a row: name, bar, value, interval, rank, percentile."""
-        score, link = ranked.values, self._links[ranked.site.slug] + on
+        score, link = ranked.values, self._links[ranked.site.metric]
         value = float(score.values[place])
         if np.isnan(value):
             return f"<tr>{link}<td><td>{text.MISSING}<td><td><td>"
@@ -91,6 +88,47 @@ class ScoreTables:
             f"<tr>{link}<td{drawn}><td>{text.format_aligned(value)}<td>{interval}"
             f"<td>{ranked.ranks[place]}<td>{ranked.site.percentiles.label(value)}"
         )
+
+
+def find_relabelled(
+    section: Section, before: Mapping[str, Percentiles]
+) -> dict[HeadIndex, dict[str, str]]:
+    """Return the heads whose place among all heads is another than with earlier percentiles.
+
+    With the new text for each metric that roles depend on.
+    """
+    found: dict[HeadIndex, dict[str, str]] = {}
+    for metric, about in section.scores.items():
+        old, new = before[metric], about.percentiles
+        if about.definition.name not in _TELLING or old.bounds == new.bounds:
+            continue
+        values = section.model.scores[metric].values
+        changed = old.rank_labels(values) != new.rank_labels(values)
+        for layer, head in np.argwhere(changed).tolist():
+            text = new.label(float(values[layer, head]))
+            found.setdefault((layer, head), {})[metric] = text
+    return found
+
+
+def replace_labels(page: bytes, section: Section, labels: Mapping[str, str]) -> bytes | None:
+    """Return the page of a head with other places among all heads, by metric, in its table.
+
+    None where that is not sure to be what rendering it gives.
+    """
+    for metric, label in labels.items():
+        first = re.escape(f"<tr>{_link(section.scores[metric])}".encode())
+        row = rb"(" + first + rb"<td[^<>]*><td>[^<]*<td>[^<]*<td>\d+<td>)[^<\n]*"
+        text = label.encode()
+        page, rows = re.subn(row, lambda found, text=text: found[1] + text, page)
+        if rows > 1:
+            return None
+    return page
+
+
+def _link(score: SiteScore) -> str:
+    """Return the first cell of a row: the title of a score with its task."""
+    on = "" if score.task is None else f"<br>on {escape(score.task)}"
+    return f"<th><a href=../../s/{score.slug}.html>{escape(score.definition.title)}</a>{on}"
 
 
 def exceeds_null(value: float, low: float | None, high: float) -> bool:
