@@ -72,7 +72,8 @@ def test_neighbours_ignore_scores_with_a_task_even_where_all_models_have_them():
     assert definition_of(metric).family == "weights"
     with_task = []
     for number, known in enumerate((one, two)):
-        score = Score(metric, np.full((2, 2), float(number)), *2 * (np.zeros((2, 2)),), 1, 0)
+        nothing = np.full((2, 2), np.nan)
+        score = Score(metric, np.full((2, 2), float(number)), nothing, nothing, 1, 0)
         with_task.append(dataclasses.replace(known, scores={**known.scores, metric: score}))
     scales = {**SCALES, metric: ScoreScale(0.0, 1.0)}
     assert list(find_similar_heads(with_task, scales, [0])[0].values()) == [wanted]
