@@ -313,8 +313,8 @@ def other_faithfulness(run: Run) -> tuple[str, float] | None:
     return next((item for item in found.items() if item[0] != searched_by), None)
 
 
-def find_weakness(series: CircuitSeries, cut: Cut | None = None) -> float | None:
-    """Return the faithfulness of a circuit, in the worse of its two metrics.
+def find_weakness(series: CircuitSeries, cut: Cut | None = None) -> tuple[str, float] | None:
+    """Return the worse of the two metrics of a circuit, and its faithfulness in that.
 
     None if it is at least a half, or was not measured.
 
@@ -322,10 +322,11 @@ def find_weakness(series: CircuitSeries, cut: Cut | None = None) -> float | None
         cut: of `series`; the one shown first by default.
     """
     cut = cut or series.cuts[series.first_shown]
-    other = other_faithfulness(cut.run)
-    found = [cut.faithfulness, None if other is None else other[1]]
-    least = min((value for value in found if value is not None), default=_ENOUGH)
-    return least if least < _ENOUGH else None
+    searched_by = str(cut.run.spec.method.plain().get("metric", "kl"))
+    found = [(searched_by, cut.faithfulness), other_faithfulness(cut.run)]
+    known = [(name, share) for name, share in filter(None, found) if share is not None]
+    least = min(known, key=lambda item: item[1], default=None)
+    return least if least is not None and least[1] < _ENOUGH else None
 
 
 def _full_first(ranked: Sequence[CircuitSeries]) -> tuple[CircuitSeries, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from jaxtyping import Float64
 from acdc_pipeline.specs.head_scores import ROLES, SCORES, ScoreDefinition, parse_metric
 from acdc_pipeline.wiki.text import pluralize
 
+_LISTED = re.compile(r"\b([a-z]\w*@\d+(?::[^\s,;()]+)?) \([^)]*\)")
 _METRIC = re.compile(r"\b([a-z]\w*)@\d+(?::([^\s,;()]+))?")
 """A metric in a text: the name of a score, its version, and its task if it has one."""
 
@@ -178,6 +179,18 @@ def label_metrics(text: str) -> str:
         return f"“{SCORES[name].title}”{on}" if name in SCORES else found[0]
 
     return _METRIC.sub(label, text)
+
+
+def only_metrics(text: str, shown: Set[str]) -> str:
+    """Return a text that lists metrics, as `sink@1 (0.99 of 1), …`, with those in `shown` alone.
+
+    Empty if none of them is; a text without such a list is returned as it is.
+    """
+    listed = list(_LISTED.finditer(text))
+    kept = [item[0] for item in listed if item[1] in shown]
+    if not listed or not kept:
+        return "" if listed else text
+    return text[: listed[0].start()] + ", ".join(kept)
 
 
 def family_of(definition: ScoreDefinition) -> str:

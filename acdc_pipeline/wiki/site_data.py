@@ -13,8 +13,9 @@ import numpy as np
 from acdc_pipeline.graph import Node
 from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki.model_data import FORMAT, FORMAT_VERSION, encode_json, encode_script, pick
-from acdc_pipeline.wiki.models import HeadIndex, Model, head_index
+from acdc_pipeline.wiki.models import HeadIndex, Model, head_index, head_name
 from acdc_pipeline.wiki.page import PACKAGE
+from acdc_pipeline.wiki.pages.removal import telling_heads
 from acdc_pipeline.wiki.pages.search_words import kind_words, near_kinds
 from acdc_pipeline.wiki.score_tables import percentile_document
 from acdc_pipeline.wiki.site import Site, SiteScore
@@ -103,7 +104,8 @@ def search_document(site: Site) -> dict[str, Any]:
 
     Heads are numbered over all models, layer by layer. `roles` is a flat list of triples of head,
     role and task (-1 for none), `circuits` one of head, task and the threshold or number of edges
-    of the smallest circuit that contains the head.
+    of the smallest circuit that contains the head. `telling` names the heads that say most of a
+    model, at most two.
     """
     kinds = list(ROLES)
     tasks = list(site.tasks)
@@ -131,6 +133,7 @@ def search_document(site: Site) -> dict[str, Any]:
                 "layers": model.n_layers,
                 "heads": model.n_heads,
                 **_with_heads(model),
+                "telling": [head_name(*place) for place in telling_heads(model)[:2]],
             }
             for model in site.models
         ],

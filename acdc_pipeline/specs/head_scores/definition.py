@@ -129,6 +129,7 @@ class RoleDefinition:
         name: such as `induction`.
         title: as in "behaves as an induction head".
         claim: what such a head does, in one sentence.
+        unlike: how it differs from the kind that it is taken for, in one sentence; may be empty.
         required: the criteria for the role, which include the nulls of their scores; heads are
             ranked by the first.
         supporting: criteria that strengthen the evidence.
@@ -147,3 +148,4 @@ class RoleDefinition:
     supporting: tuple[Criterion, ...] = ()
     tasks: Literal["every task", "IOI-like tasks"] = "every task"
     special_of: str | None = None
+    unlike: str = ""

@@ -51,6 +51,17 @@
   var figure = svg.closest(".figure");
   var hidden = figure.scrollWidth - figure.clientWidth;
   figure.scrollLeft = svg.querySelector(".span") ? hidden : hidden / 2;
+
+  // fades the sides beyond which the drawing goes on, and says so
+  function fade() {
+    var right = figure.scrollWidth - figure.clientWidth - figure.scrollLeft;
+    var bottom = figure.scrollHeight - figure.clientHeight - figure.scrollTop;
+    var hides = { left: figure.scrollLeft > 4, right: right > 4, top: figure.scrollTop > 4, bottom: bottom > 4 };
+    Object.keys(hides).forEach(function (side) { figure.classList.toggle("more-" + side, hides[side]); });
+    document.querySelector(".cut-off").hidden = !Object.keys(hides).some(function (side) { return hides[side]; });
+  }
+  figure.addEventListener("scroll", fade, { passive: true });
+  if (window.ResizeObserver) [figure, svg].forEach(function (part) { new ResizeObserver(fade).observe(part); });
   slider.hidden = labels.length < 2;
   input.value = first;
   show(first);

@@ -39,7 +39,10 @@
     var shape = model(parts[0]) || heads.data.models[side === "a" ? 0 : Math.min(1, heads.data.models.length - 1)];
     form.elements[side + "m"].value = shape.slug;
     options(form.elements[side + "h"], names(shape));
-    if (parts[1]) form.elements[side + "h"].value = parts[1];
+    // the head that says most of its model; of one model on both sides the next one on the second
+    var telling = shape.telling, usual = telling[side === "b" && form.elements.am.value === shape.slug ? 1 : 0];
+    form.elements[side + "h"].value = parts[1] || usual || telling[0] || "";
+    form.elements[side + "m"].title = shape.title;
     if (form.elements[side + "h"].selectedIndex < 0) form.elements[side + "h"].selectedIndex = 0;
   }
 

@@ -141,8 +141,24 @@
     list();
   }
 
+  // The kinds that a head behaves as, with a star where an axis has its score below the line of the kind.
+  function kinds(number) {
+    return (heads.roles[number] || []).map(function (role) {
+      var kind = heads.data.kinds[role[0]], task = role[1] < 0 ? "" : heads.data.tasks[role[1]].name;
+      var starred = ["x", "y"].some(function (axis) {
+        var about = score(axis), value = plane[axis + "s"][number];
+        if (about.name !== kind.score || (about.task || "") !== task) return false;
+        return heads.lines[about.metric].roles.some(function (line) {
+          var level = Math.fround(line[0]);
+          return line[1] === kind.title && (level < 0 ? value > level : value < level);
+        });
+      });
+      return kind.name.replace(/_/g, " ") + (starred ? "*" : "") + (task ? " on " + task : "");
+    }).join(", ");
+  }
+
   function describe(number) {
-    var where = heads.place(number), roles = heads.roleNames(number);
+    var where = heads.place(number), roles = kinds(number);
     return heads.name(where) + " in " + where.title + ": " + wikiDigits(plane.xs[number]) + " across, " +
       wikiDigits(plane.ys[number]) + " up" + (roles ? "; " + roles : "");
   }
@@ -211,7 +227,7 @@
         cell.className = "n";
         cell.textContent = wikiDigits(column[number]);
       });
-      row.insertCell().textContent = heads.roleNames(number);
+      row.insertCell().textContent = kinds(number);
     });
     found.textContent = hits.length.toLocaleString("en") + (hits.length === 1 ? " head" : " heads") +
       " in the rectangle" + (hits.length > ROWS ? "; the first " + ROWS + " are listed. " : ". ");

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from markupsafe import Markup
 
@@ -18,16 +18,16 @@ from acdc_pipeline.wiki.pages.head_examples import (
     snippet_rows,
     span_rows,
 )
-from acdc_pipeline.wiki.pages.head_feeds import find_readers
+from acdc_pipeline.wiki.pages.head_feeds import describe_weakness, find_readers
 from acdc_pipeline.wiki.pages.head_parts import part_rows, tasks_at_place
 from acdc_pipeline.wiki.pages.head_scores import ScoreTables
 from acdc_pipeline.wiki.pages.head_typical import typical_data
 from acdc_pipeline.wiki.pages.natural import text_summary
 from acdc_pipeline.wiki.pages.statement import make_statement, other_roles
 from acdc_pipeline.wiki.pages.sure import describe_certainty
-from acdc_pipeline.wiki.scores import label_metrics
+from acdc_pipeline.wiki.scores import label_metrics, only_metrics
 from acdc_pipeline.wiki.site import Section
-from acdc_pipeline.wiki.text import format_percent, join_words, pluralize
+from acdc_pipeline.wiki.text import join_words, pluralize
 
 _MAX_CIRCUITS = 4
 """Number of circuits named in the summary."""
@@ -60,6 +60,8 @@ class HeadPage(SectionPage[HeadIndex]):
             for series, *_ in model.circuits.values()
             if name in series.heads
         ]
+        beyond = self.scores.beyond(place)
+        beyond_metrics = set() if beyond is None else beyond["metrics"]
         return {
             **frame(2, f"{name} in {model.title}", *trail, (name, None)),
             "name": name,
@@ -76,7 +78,7 @@ class HeadPage(SectionPage[HeadIndex]):
             "note": Markup(section.notes[name]) if name in section.notes else None,
             "roles": roles,
             "tasks": section.tasks,
-            "beyond": self.scores.beyond(place),
+            "beyond": beyond,
             "scores": bool(section.ranked_scores),
             "any_line": self.scores.any_threshold,
             "task_numbers": self.scores.shown_tasks(place),
@@ -94,7 +96,7 @@ class HeadPage(SectionPage[HeadIndex]):
             "nearest": section.nearest.get(place, ()),
             "relatives": section.relatives,
             "group": others_in_group(model, place),
-            "caveats": _caveats(section),
+            "caveats": _caveats(section, {role.metric for role in roles} | beyond_metrics),
             "version": model.data_version,
             "coverage": _coverage(model, len(circuits)),
         }
@@ -117,7 +119,7 @@ def _summarize_circuits(section: Section, place: HeadIndex) -> str:
         if cut is not None:
             least, several = find_weakness(series), series.has_thresholds or len(series.cuts) > 1
             notes = [f"{_until(series)} {series.describe(cut)}"] if several else []
-            notes += [] if least is None else [f"faithfulness {format_percent(least)}"]
+            notes += [] if least is None else [describe_weakness(least)]
             inside.append(f"{task} ({'; '.join(notes)})" if notes else task)
     if not inside:
         return f"In no circuit of {join_words(list(circuits))}."
@@ -151,7 +153,8 @@ def _circuit(section: Section, series: CircuitSeries, name: str) -> Data:
     }
 
 
-def _caveats(section: Section) -> list[str]:
+def _caveats(section: Section, shown: Set[str]) -> list[str]:
+    """Return what limits the page, and of the nulls that are too high those of `shown` scores."""
     model = section.model
     if not model.scores:
         return [
@@ -161,5 +164,6 @@ def _caveats(section: Section) -> list[str]:
     if not model.nulls:
         return ["The heads have no roles, because no null was measured in this model."]
     general = "“Behaves as” refers to the measurements; on other texts a head may act differently."
-    warnings = map(label_metrics, model.warnings)
+    about = (only_metrics(warning, shown) for warning in model.warnings)
+    warnings = (label_metrics(warning) for warning in about if warning)
     return [general, *(f"{warning[:1].upper()}{warning[1:]}." for warning in warnings)]

@@ -16,7 +16,7 @@ from acdc_pipeline.wiki.attribution import Attributed, Parts
 from acdc_pipeline.wiki.circuits import Agreement, CircuitSeries, Cut, EdgeKey, find_weakness
 from acdc_pipeline.wiki.models import Model, head_name
 from acdc_pipeline.wiki.page import Data
-from acdc_pipeline.wiki.pages.circuit import removal_cost
+from acdc_pipeline.wiki.pages.circuit import METRIC_NAMES, removal_cost
 from acdc_pipeline.wiki.text import format_aligned, format_percent, format_signed
 from acdc_pipeline.wiki.why_data import model_attributions
 
@@ -106,7 +106,7 @@ def say_circuit(
     out = [key for key in cut.edges if key[0] == name]
     feeds = [("It feeds ", ""), *phrases.ends(out, 1)] if out else [("Nothing in it reads it", "")]
     if (least := find_weakness(series, cut)) is not None:
-        where += f" (faithfulness {format_percent(least)})"
+        where += f" ({describe_weakness(least)})"
     return [
         (f"In the circuit {where}, ", ""),
         *join_pieces(groups, "; ", "; "),
@@ -114,6 +114,12 @@ def say_circuit(
         *feeds,
         (".", ""),
     ]
+
+
+def describe_weakness(least: tuple[str, float]) -> str:
+    """Return `faithfulness 31 % by the logit difference`, of a metric and a share."""
+    name, share = least
+    return f"faithfulness {format_percent(share)} by {METRIC_NAMES.get(name, name)}"
 
 
 class _EdgePhrases:

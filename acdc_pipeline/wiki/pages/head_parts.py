@@ -128,7 +128,9 @@ def _say_place(model: Model, place: HeadIndex, task: str) -> str:
     effect = (
         read and f"; what it reads there adds {read} to the logit of the answer over wrong ones"
     )
-    return f"Where the answer of {show_name(task, 24)} is given, it looks {where}{effect}."
+    return (
+        f"At the token that the answer of {show_name(task, 24)} follows, it looks {where}{effect}."
+    )
 
 
 def _lead_role(model: Model, place: HeadIndex, task: str | None) -> HeadRole | None:

@@ -67,7 +67,11 @@ class ScoreTables:
         if not found:
             return None
         rows = [self._row(ranked, place) for ranked in found[:_MAX_BEYOND]]
-        return {"rows": Markup("".join(rows)), "more": len(found) - _MAX_BEYOND}
+        return {
+            "rows": Markup("".join(rows)),
+            "more": len(found) - _MAX_BEYOND,
+            "metrics": {ranked.site.metric for ranked in found[:_MAX_BEYOND]},
+        }
 
     def shown_tasks(self, place: HeadIndex) -> list[int]:
         """Return the tasks in the table of scores on prompts, as numbers of `task_names`."""

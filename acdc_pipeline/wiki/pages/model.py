@@ -20,7 +20,7 @@ from acdc_pipeline.wiki.pages.groups import group_lines
 from acdc_pipeline.wiki.pages.mosaics import MAX_LINKED, telling_metric
 from acdc_pipeline.wiki.pages.plain_names import plain_name
 from acdc_pipeline.wiki.pages.removal import removal_loss
-from acdc_pipeline.wiki.scores import definition_of, group_by_task, task_of
+from acdc_pipeline.wiki.scores import definition_of, group_by_task, label_metrics, task_of
 from acdc_pipeline.wiki.site import Section, describe_mosaic
 
 _TOP = 5
@@ -168,7 +168,7 @@ def _coverage(section: Section) -> list[str]:
         lines.append("no null was measured; therefore no roles are given")
     if section.unmeasured and model.scores:
         lines.append(f"not measured here: {text.join_words(_titles(section.unmeasured))}")
-    return lines
+    return [*lines, *map(label_metrics, model.warnings)]
 
 
 def _on_text(model: Model) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from acdc_pipeline.heads.habits import READS
+from acdc_pipeline.heads.habits import READS, lead_place, lead_role
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs.head_scores import metric_key, parse_metric
 from acdc_pipeline.wiki.models import HeadIndex, Model
@@ -121,6 +121,21 @@ def removal_loss(model: Model, place: HeadIndex, task: str | None) -> float:
     if task is None:
         return float("nan")
     return next(iter(_losses(model, place, task).values()), float("nan"))
+
+
+def telling_heads(model: Model) -> list[HeadIndex]:
+    """Return the heads with a role, those first whose role says most.
+
+    Of one kind those whose removal costs most, then those with the largest score: the order of the
+    model's page.
+    """
+
+    def order(place: HeadIndex) -> tuple[object, ...]:
+        role = lead_role(model.roles[place])
+        loss = removal_loss(model, place, role.on)
+        return lead_place(role.role), -np.nan_to_num(loss, nan=-np.inf), -abs(role.value), place
+
+    return sorted(model.roles, key=order)
 
 
 def describe_dearest_removal(model: Model, place: HeadIndex) -> str:

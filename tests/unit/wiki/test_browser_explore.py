@@ -9,8 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from acdc_pipeline.heads.habits import lead_place, lead_role
 from acdc_pipeline.store import Store
-from acdc_pipeline.wiki.models import head_name, restore_profiles
+from acdc_pipeline.wiki.models import Model, head_name, restore_profiles
 from acdc_pipeline.wiki.pattern_data import pattern_document
 from acdc_pipeline.wiki.runs import read_full_runs, read_store
 from acdc_pipeline.wiki.site import Site, make_site
@@ -180,6 +181,43 @@ def test_edge_of_a_drawing_and_its_row_light_each_other(
     assert svg.bounding_box()["width"] == pytest.approx(width * 1.25**2, rel=0.01)
     page.page.keyboard.press("0")
     assert svg.bounding_box()["width"] == pytest.approx(width, rel=0.01)
+
+
+def test_comparison_opens_at_the_heads_that_say_most_of_each_model(
+    tab: Callable[..., Tab], site: Site
+):
+    def telling(model: Model) -> list[str]:
+        """Every head with a role, by its most telling role and what removing it costs."""
+        ranked = []
+        for place, roles in model.roles.items():
+            lead = lead_role(roles)
+            ablated = model.scores.get(f"mean_ablation@1:{lead.on}")
+            cost = float("-inf") if ablated is None else float(ablated.values[place])
+            ranked.append((lead_place(lead.role), -cost, -abs(lead.value), place))
+        return [head_name(*place) for *_, place in sorted(ranked)]
+
+    first, second = site.models[:2]
+    page = tab()
+    for asked, wanted in (
+        ("", [first.slug, telling(first)[0], second.slug, telling(second)[0]]),
+        (f"?b={first.slug}", [first.slug, telling(first)[0], first.slug, telling(first)[1]]),
+    ):
+        page.open(f"compare.html{asked}")
+        page.page.locator(".both-heads .says p").first.wait_for()
+        chosen = page.page.locator(".pickers select").evaluate_all("all => all.map(s => s.value)")
+        assert chosen == wanted
+
+
+def test_drawing_larger_than_its_frame_says_so_and_fades_where_it_goes_on(tab: Callable[..., Tab]):
+    page = tab(viewport={"width": 360, "height": 800})
+    page.open("t/ioi/zoo-gpt2-4l-s0.html")
+    figure, hint = page.page.locator(".figure"), page.page.locator(".cut-off")
+    expect(hint).to_be_visible()
+    for where, sides in (("0", "more-right"), ("9999", "more-left")):
+        figure.evaluate(f"f => f.scrollLeft = {where}")
+        expect(figure).to_have_class(f"figure {sides}")
+    page.page.set_viewport_size({"width": 1600, "height": 800})
+    expect(hint).not_to_be_visible()
 
 
 def test_tokens_show_their_sources_and_two_heads_follow_each_other(

@@ -124,21 +124,24 @@ def test_runs_of_a_method_that_scores_are_told_apart_by_size_and_come_after_acdc
     ("metrics", "weak"),
     [
         ({"kl": 1.0, "ablated_kl": 4.0}, None),
-        ({"kl": 3.0, "ablated_kl": 4.0}, 0.25),
-        ({"kl": 4.0, "ablated_kl": 4.0}, 0.0),
+        ({"kl": 3.0, "ablated_kl": 4.0}, ("kl", 0.25)),
+        ({"kl": 4.0, "ablated_kl": 4.0}, ("kl", 0.0)),
         # (m(C) - m(empty)) / (m(model) - m(empty)) in the task's metric
-        ({"logit_diff": -1.0, "ablated_logit_diff": 0.0, "model_logit_diff": 5.0}, -0.2),
+        (
+            {"logit_diff": -1.0, "ablated_logit_diff": 0.0, "model_logit_diff": 5.0},
+            ("logit_diff", -0.2),
+        ),
         ({"logit_diff": 4.0, "ablated_logit_diff": 0.0, "model_logit_diff": 5.0}, None),
         ({}, None),
     ],
 )
 def test_circuit_is_weak_below_a_half_in_either_of_its_metrics(
-    metrics: dict[str, float], weak: float | None
+    metrics: dict[str, float], weak: tuple[str, float] | None
 ):
     usual = {"kl": 1.0, "ablated_kl": 4.0} if metrics else {}
     one = replace(run(acdc(0.1), SMALL), metrics={**usual, **metrics})
     (found,) = group_circuits([one])["ioi"]
-    assert find_weakness(found) == (None if weak is None else pytest.approx(weak))
+    assert find_weakness(found) == (None if weak is None else (weak[0], pytest.approx(weak[1])))
 
 
 def test_titles_of_models_leave_out_folders_of_absolute_paths_unless_two_would_be_alike():
@@ -159,7 +162,8 @@ def test_titles_of_models_leave_out_folders_of_absolute_paths_unless_two_would_b
 
 
 @pytest.mark.parametrize(
-    ("kl", "said"), [(3.0, "In the circuit at τ = 0.1 (faithfulness 25\u202f%), "), (1.0, None)]
+    ("kl", "said"),
+    [(3.0, "In the circuit at τ = 0.1 (faithfulness 25\u202f% by KL divergence), "), (1.0, None)],
 )
 def test_sentence_on_what_feeds_a_head_says_that_its_circuit_is_weak(kl: float, said: str | None):
     (found,) = group_circuits([run(acdc(0.1), SMALL, kl=kl)])["ioi"]

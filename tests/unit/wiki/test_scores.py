@@ -12,6 +12,7 @@ from acdc_pipeline.wiki.scores import (
     group_by_family,
     label_metrics,
     merge_scores,
+    only_metrics,
     read_scores,
     sort_metrics,
 )
@@ -119,3 +120,13 @@ def test_warnings_name_scores_by_their_titles():
         "nulls reach nearly all there is in “Attention to the repeated name” on ioi (0.97 of 1), "
         "x@2 and y"
     )
+
+
+def test_lists_of_nulls_keep_those_of_the_scores_shown():
+    text = (
+        "nulls reach past the usual lines in sink@1 (0.98 of 1; no head is one), x@2:ioi (0.4, 2)"
+    )
+    assert only_metrics(text, {"x@2:ioi"}) == "nulls reach past the usual lines in x@2:ioi (0.4, 2)"
+    assert only_metrics(text, {"x@2:ioi", "sink@1"}) == text
+    assert only_metrics(text, {"x@2", "sink"}) == ""
+    assert only_metrics("no null was measured", {"sink@1"}) == "no null was measured"
