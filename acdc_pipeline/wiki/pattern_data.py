@@ -28,26 +28,28 @@ def pattern_document(model: Model) -> dict[str, Any]:
     are not shown.
     """
     texts: list[dict[str, Any]] = []
-    heads: dict[str, list[tuple[int, str]]] = {}
+    heads: dict[str, dict[int, str]] = {}
     for profile in model.profiles:
         attention = profile.document["attention"]
-        first = len(texts)
-        texts += [
-            {
+        places = []
+        for text in attention["texts"]:
+            shown = {
                 "task": profile.task,
                 "side": str(text["side"]),
                 "prompt": _count(text.get("prompt")),
                 "start": _count(text.get("start")),
                 "tokens": [show_token(str(token)) for token in text["tokens"]],
             }
-            for text in attention["texts"]
-        ]
+            # a profile of an earlier version has the same texts
+            if shown not in texts:
+                texts.append(shown)
+            places.append(texts.index(shown))
         for head in attention["patterns"]:
-            heads.setdefault(head, []).extend(
-                (first + at, base64.b64encode(pattern.weights.tobytes()).decode("ascii"))
-                for at, pattern in enumerate(profile.patterns(head))
-            )
-    return {"texts": texts, "heads": heads}
+            found = heads.setdefault(head, {})
+            for place, pattern in zip(places, profile.patterns(head), strict=True):
+                found.setdefault(place, base64.b64encode(pattern.weights.tobytes()).decode("ascii"))
+    pairs = {head: list(found.items()) for head, found in heads.items()}
+    return {"texts": texts, "heads": pairs}
 
 
 def _count(value: object) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -227,6 +228,7 @@ def test_tokens_show_their_sources_and_two_heads_follow_each_other(
     summary = next(model for model in site.models if model.slug == slug)
     model = restore_profiles(summary, read_full_runs(small_store, summary.profile_ids))
     document = pattern_document(model)
+    assert pattern_document(replace(model, profiles=2 * model.profiles)) == document
     one, two = list(document["heads"])[:2]
     page = tab("http")
     page.open(f"compare.html?a={slug}/{one}&b={slug}/{two}")
