@@ -88,7 +88,8 @@ def test_drawing_shows_shares_and_both_alternatives():
 def test_facts_and_columns_name_the_alternatives():
     facts = consensus_facts(AGREED, {"sizes": [3, 3], "jaccard": 0.5})
     assert facts["edges"] == "1 necessary, 4 alternative, 0 accidental, 0 uncertain"
-    assert "} or {" in facts["OR group 1"]
+    assert "a0.h0->logits} (kept by 12 of 20) or {" in facts["OR group 1"]
+    assert "a0.h1->logits} (kept by 8 of 20); removing" in facts["OR group 1"]
     assert edge_columns(AGREED, SECOND[0]) == {
         "kept": "8 of 20",
         "interval": "0.22 to 0.61",
