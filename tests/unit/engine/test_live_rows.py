@@ -94,8 +94,10 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("ablation", ["corrupted", "zero"])
-@pytest.mark.parametrize("name", MODELS)
+CASES: list[tuple[str, Ablation]] = [(name, "corrupted") for name in MODELS]
+
+
+@pytest.mark.parametrize(("name", "ablation"), [*CASES, ("mixers", "zero"), ("coupled", "zero")])
 def test_removals_are_what_circuits_without_the_edge_or_node_say(name: str, ablation: Ablation):
     weights, prompts = MODELS[name](), prompts_with_beginnings()
     bench = set_up(weights, prompts, ablation)
