@@ -114,7 +114,8 @@ def _check_place(sentence: str, task: str | None, values: dict[str, float]) -> I
     scores = {o: values.get(f"attention_to_answer_{o}@1:{task}", nothing) for o in _ORDERS}
     low, high = min(scores.values()), max(scores.values())
     at_place = low < 0.1 and high >= 0.3 and values[f"attention_to_answer@1:{task}"] >= 0.1
-    is_due = "adds to the right one directly" in sentence or "At the token that the answer of" in sentence
+    begins = ("adds to the right one directly", "At the token that the answer of")
+    is_due = any(words in sentence for words in begins)
     if (is_due and at_place) != ("at a place, not at the answer" in sentence):
         yield f"attention to the answer is {scores}: {sentence}"
     for order, value in re.findall(
