@@ -158,14 +158,16 @@ class PackedSuffix:
         attn, (n_states, n_rows) = block.attention, x.shape[:2]
         parts = project_groups(attn, normalise(x, block.norm_attn).flatten(0, 1)[None])
         slots: Slots = {}
-        for slot, rest in self._clean_slots(layer, block).items():
+        for slot, rest in self.clean_slots(layer).items():
             changed = parts[slot].unflatten(1, (n_states, n_rows))
             slots[slot] = self.rows.unpack(changed, rest).flatten(1, 2)
         z = mix_groups(attn, slots, visible_keys(attn, self.rows.pos, x.device))
         return z.unflatten(1, (n_states, -1))
 
-    def _clean_slots(self, layer: int, block: Block) -> Slots:
+    def clean_slots(self, layer: int) -> Slots:
+        """The queries of every head and the keys and values of every key/value head, clean."""
         if layer not in self._slots:
+            block = self.weights.blocks[layer]
             x = normalise(self.clean.heads[layer], block.norm_attn)
             parts = project_groups(block.attention, x.flatten(0, 1)[None])
             self._slots[layer] = {

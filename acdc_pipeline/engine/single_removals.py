@@ -31,7 +31,7 @@ from acdc_pipeline.engine.live_rows import (
     find_live_rows,
 )
 from acdc_pipeline.engine.objectives import Objective
-from acdc_pipeline.engine.slots import Slots, project_slot, project_slots
+from acdc_pipeline.engine.slots import Slots, project_slot
 from acdc_pipeline.graph import LOGITS, Edge, Node, Receiver
 
 # Beyond this many states a batch gains nothing: every product is already large.
@@ -55,7 +55,6 @@ class SingleRemovals:
         self.rows = find_live_rows(bench)
         self.suffix = PackedSuffix(bench.weights, self.clean, self.rows)
         self.at_once = states_that_fit(bench, self.rows, memory)
-        self._layer: tuple[int, Slots] | None = None
 
     def whole(self) -> float:
         """The objective of the whole model."""
@@ -152,11 +151,13 @@ class SingleRemovals:
         x = normalise(self.rows.pack(self.clean.heads[node.layer]) + difference, block.norm_attn)
         rows = project_slot(block.attention, slot, [node.head], x.flatten(0, 1)[None])[0]
         slots: Slots = {}
-        for name, part in self._clean_slots(node.layer).items():
-            repeated = part[heads][:, None].repeat(1, n_states, 1, 1, 1)
+        for name, part in self.suffix.clean_slots(node.layer).items():
+            group = 1 if name == "q" else block.attention.heads_per_kv
+            repeated = part[[head // group for head in heads]][:, None].repeat(1, n_states, 1, 1, 1)
             if name == slot:
                 changed = rows.unflatten(0, (n_states, -1))
-                repeated[heads.index(node.head)] = self.rows.unpack(changed, part[node.head])
+                rest = part[node.head // group]
+                repeated[heads.index(node.head)] = self.rows.unpack(changed, rest)
             slots[name] = repeated.flatten(1, 2)
         allowed = visible_keys(block.attention, pos, x.device)
         written = attend(block, heads, slots, allowed).unflatten(1, (n_states, -1))
@@ -164,13 +165,6 @@ class SingleRemovals:
         return (
             self.rows.pack(written) - self.rows.pack(self.bench.clean.outputs[sources])[:, None]
         ).sum(0)
-
-    def _clean_slots(self, layer: int) -> Slots:
-        if self._layer is None or self._layer[0] != layer:
-            block = self.weights.blocks[layer]
-            x = normalise(self.clean.heads[layer], block.norm_attn)
-            self._layer = (layer, project_slots(block.attention, x))
-        return self._layer[1]
 
     def _after(self, source: Node, change: PackedRows) -> AtAnswers:
         """The final streams at the answers if `change` is added to the output of `source`."""

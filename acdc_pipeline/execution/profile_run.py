@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from acdc_pipeline.errors import PromptError, UnsupportedModel
 from acdc_pipeline.execution.progress import Progress
-from acdc_pipeline.heads.batches import rows_at_once
+from acdc_pipeline.heads.batches import require_row
 from acdc_pipeline.heads.examples import TextRows, text_rows
 from acdc_pipeline.heads.model_profile import (
     Amounts,
@@ -198,7 +198,7 @@ def _check_memory(
         model.weights, model.tokenizer, bos=bos_of(model), amounts=amounts_of(method), seed=run.seed
     )
     rows = [prompts.clean] if drawn.sequences is None else [prompts.clean, drawn.sequences.tokens]
-    rows_at_once(model.weights, max(tokens.shape[1] for tokens in rows), memory)
+    require_row(model.weights, max(tokens.shape[1] for tokens in rows), memory)
 
 
 def _report_heads(progress: Progress, heads: int, first: float, last: float) -> Report:

@@ -27,7 +27,7 @@ from acdc_pipeline.execution.progress import Progress, Silent
 from acdc_pipeline.execution.read_progress import with_reads
 from acdc_pipeline.execution.report import reference_for
 from acdc_pipeline.execution.result_warnings import profile_warnings, prompt_warnings
-from acdc_pipeline.heads.batches import rows_at_once
+from acdc_pipeline.heads.batches import require_row
 from acdc_pipeline.models import LoadedModel
 from acdc_pipeline.models.device import free_memory, resolve_devices
 from acdc_pipeline.models.load import load_reference
@@ -283,7 +283,7 @@ class Worker:
             prompts = prompts_for(
                 model, task, n=run.prompts, seed=run.seed, positions=run.positions
             )
-            rows_at_once(model.weights, prompts.clean.shape[1], self.budget)  # or refuse
+            require_row(model.weights, prompts.clean.shape[1], self.budget)
             warnings = prompt_warnings(run, prompts)
             parity = check_parity(model, prompts.clean, prompts.lengths)
             bench = set_up(model.weights, prompts, ablation, self.own_metric, self.held_outputs)

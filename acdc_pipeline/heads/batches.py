@@ -55,6 +55,11 @@ def rows_at_once(weights: TransformerWeights, pos: int, memory: int) -> int:
     return min(MOST_ROWS, memory // needed)
 
 
+def require_row(weights: TransformerWeights, pos: int, memory: int) -> None:
+    """Raise OutOfMemoryBudget if not even one row of `pos` tokens fits into `memory` bytes."""
+    rows_at_once(weights, pos, memory)
+
+
 def rows_in_cache(weights: TransformerWeights, pos: int) -> int:
     """How many rows of `pos` tokens are worth running together; `MOST_ROWS` except on a CPU.
 

@@ -16,6 +16,8 @@ from acdc_pipeline.specs.head_scores import ROLES, SCORES, ScoreDefinition, pars
 from acdc_pipeline.wiki.text import pluralize
 
 _LISTED = re.compile(r"\b([a-z]\w*@\d+(?::[^\s,;()]+)?) \([^)]*\)")
+"""A metric with a note in parentheses."""
+
 _METRIC = re.compile(r"\b([a-z]\w*)@\d+(?::([^\s,;()]+))?")
 """A metric in a text: the name of a score, its version, and its task if it has one."""
 

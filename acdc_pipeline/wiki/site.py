@@ -91,8 +91,8 @@ class Section:
     def digest(self, program: str) -> str:
         """Return a digest of the program and of all that its pages show.
 
-        Except what other models change often, and what is replaced in the pages then: `nearest`,
-        and the percentiles of `scores`.
+        Without `nearest` and the percentiles of `scores`: other models change these often, and they
+        are then replaced in the written pages.
         """
         model = self.model
         shown = (

@@ -22,7 +22,7 @@ from acdc_pipeline.execution.environment import environment
 from acdc_pipeline.execution.result_warnings import prompt_warnings
 from acdc_pipeline.execution.worker import Worker, prompts_for
 from acdc_pipeline.graph import Topology
-from acdc_pipeline.heads.batches import rows_at_once
+from acdc_pipeline.heads.batches import require_row
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.specs import RunSpec, TaskSpec, circuit_method
 from acdc_pipeline.specs.names import MetricKey
@@ -106,7 +106,7 @@ class Shard:
         self.groups, self._prepared, self._facts = [], None, None
         model = self.worker.model(run)
         prompts = prompts_for(model, task, n=run.prompts, seed=run.seed, positions=run.positions)
-        rows_at_once(model.weights, prompts.clean.shape[1], memory)  # or refuse
+        require_row(model.weights, prompts.clean.shape[1], memory)
         warnings = prompt_warnings(run, prompts)
         n_groups = count_groups(prompts.n_prompts)
         wanted = groups_of_worker(n_groups, number, shards)
